@@ -1,0 +1,192 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"cloakroom/internal/db"
+)
+
+// ErrNotFound is returned for a mail that has no record.
+var ErrNotFound = errors.New("no record of such a mail")
+
+// Migrations make the tables of this package.
+var Migrations = []db.Migration{{Name: "ledger-1", SQL: `
+CREATE TABLE mails (
+	key BYTEA PRIMARY KEY,
+	queue_id TEXT NOT NULL,
+	message_id TEXT NOT NULL,
+	subject TEXT NOT NULL,
+	sender TEXT NOT NULL,
+	recipients TEXT NOT NULL,
+	auth_user TEXT NOT NULL,
+	client TEXT NOT NULL,
+	received BIGINT NOT NULL,
+	size BIGINT NOT NULL,
+	digest BYTEA NOT NULL,
+	skeleton BYTEA,
+	skeleton_blob BYTEA,
+	skeleton_stored BIGINT NOT NULL,
+	skeleton_header BIGINT NOT NULL
+);
+CREATE INDEX mails_received ON mails (received);
+CREATE INDEX mails_queue_id ON mails (queue_id);
+CREATE INDEX mails_message_id ON mails (message_id);
+CREATE INDEX mails_skeleton_blob ON mails (skeleton_blob);
+CREATE TABLE parts (
+	mail BYTEA NOT NULL REFERENCES mails (key),
+	part INTEGER NOT NULL,
+	name TEXT NOT NULL,
+	type TEXT NOT NULL,
+	sniffed TEXT NOT NULL,
+	size BIGINT NOT NULL,
+	sha256 BYTEA NOT NULL,
+	span_start BIGINT NOT NULL,
+	span_end BIGINT NOT NULL,
+	layout TEXT NOT NULL,
+	cut INTEGER NOT NULL,
+	linked INTEGER NOT NULL,
+	rule TEXT NOT NULL,
+	PRIMARY KEY (mail, part)
+);
+CREATE INDEX parts_sha256 ON parts (sha256);
+`}}
+
+// Put records m, or finds that it is recorded. What was fixed at first sight
+// stays; parts that are linked only now are marked so. It reports whether the
+// record was there.
+func Put(ctx context.Context, tx db.Tx, m *Mail) (existed bool, err error) {
+	recipients, err := json.Marshal(m.Recipients)
+	if err != nil {
+		return false, fmt.Errorf("record mail %s: %w", m.Key, err)
+	}
+	var blob []byte
+	if !m.Skeleton.Blob.IsZero() {
+		blob = m.Skeleton.Blob[:]
+	}
+	res, err := tx.ExecContext(ctx, `INSERT INTO mails (key, queue_id, message_id, subject, sender, recipients, auth_user,
+		client, received, size, digest, skeleton, skeleton_blob, skeleton_stored, skeleton_header)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT (key) DO NOTHING`,
+		m.Key[:], clean(m.QueueID), clean(m.MessageID), clean(m.Subject), clean(m.Sender), clean(string(recipients)), clean(m.User),
+		m.Client, m.Received.UnixMilli(), m.Size, m.Digest[:], m.Skeleton.Inline, blob, m.Skeleton.Stored, m.Skeleton.Header)
+	if err != nil {
+		return false, fmt.Errorf("record mail %s: %w", m.Key, err)
+	}
+	n, err := res.RowsAffected()
+	if err != nil {
+		return false, fmt.Errorf("record mail %s: %w", m.Key, err)
+	}
+	existed = n == 0
+	for i := range m.Parts {
+		if err := putPart(ctx, tx, m.Key, &m.Parts[i], existed); err != nil {
+			return existed, err
+		}
+	}
+	return existed, nil
+}
+
+func putPart(ctx context.Context, tx db.Tx, key Key, p *Part, existed bool) error {
+	if existed {
+		if !p.Linked {
+			return nil
+		}
+		_, err := tx.ExecContext(ctx, `UPDATE parts SET linked = 1, rule = $3 WHERE mail = $1 AND part = $2 AND linked = 0`,
+			key[:], p.Index, clean(p.Rule))
+		if err != nil {
+			return fmt.Errorf("record part %d of mail %s: %w", p.Index, key, err)
+		}
+		return nil
+	}
+	_, err := tx.ExecContext(ctx, `INSERT INTO parts (mail, part, name, type, sniffed, size, sha256, span_start, span_end,
+		layout, cut, linked, rule) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
+		key[:], p.Index, clean(p.Name), clean(p.Type), p.Sniffed, p.Size, p.SHA256[:], p.Start, p.End,
+		p.Layout, flag(p.Cut), flag(p.Linked), clean(p.Rule))
+	if err != nil {
+		return fmt.Errorf("record part %d of mail %s: %w", p.Index, key, err)
+	}
+	return nil
+}
+
+func flag(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// Get reads the record of a mail with its parts. ErrNotFound.
+func Get(ctx context.Context, q db.Tx, key Key) (*Mail, error) {
+	m := &Mail{Key: key}
+	var recipients string
+	var received int64
+	var digest, blob []byte
+	err := q.QueryRowContext(ctx, `SELECT queue_id, message_id, subject, sender, recipients, auth_user, client, received,
+		size, digest, skeleton, skeleton_blob, skeleton_stored, skeleton_header FROM mails WHERE key = $1`, key[:]).
+		Scan(&m.QueueID, &m.MessageID, &m.Subject, &m.Sender, &recipients, &m.User, &m.Client, &received,
+			&m.Size, &digest, &m.Skeleton.Inline, &blob, &m.Skeleton.Stored, &m.Skeleton.Header)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, ErrNotFound
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read mail %s: %w", key, err)
+	}
+	if err := json.Unmarshal([]byte(recipients), &m.Recipients); err != nil {
+		return nil, fmt.Errorf("read recipients of mail %s: %w", key, err)
+	}
+	m.Received = time.UnixMilli(received)
+	copy(m.Digest[:], digest)
+	copy(m.Skeleton.Blob[:], blob)
+	m.Parts, err = parts(ctx, q, key)
+	return m, err
+}
+
+func parts(ctx context.Context, q db.Tx, key Key) ([]Part, error) {
+	rows, err := q.QueryContext(ctx, `SELECT part, name, type, sniffed, size, sha256, span_start, span_end, layout, cut,
+		linked, rule FROM parts WHERE mail = $1 ORDER BY part`, key[:])
+	if err != nil {
+		return nil, fmt.Errorf("read parts of mail %s: %w", key, err)
+	}
+	defer rows.Close()
+	var out []Part
+	for rows.Next() {
+		var p Part
+		var sum []byte
+		var cut, linked int
+		if err := rows.Scan(&p.Index, &p.Name, &p.Type, &p.Sniffed, &p.Size, &sum, &p.Start, &p.End, &p.Layout, &cut,
+			&linked, &p.Rule); err != nil {
+			return nil, fmt.Errorf("read parts of mail %s: %w", key, err)
+		}
+		copy(p.SHA256[:], sum)
+		p.Cut, p.Linked = cut != 0, linked != 0
+		out = append(out, p)
+	}
+	return out, rows.Err()
+}
+
+// Stats sums up what came in.
+type Stats struct {
+	Mails    int64 `json:"mails"`
+	Bytes    int64 `json:"bytes"`    // of these mails as they came
+	Linked   int64 `json:"linked"`   // attachments that became links
+	Received int64 `json:"received"` // decoded bytes of these attachments, every copy counted
+	Skeleton int64 `json:"skeleton"` // bytes kept to build the originals again, compressed
+}
+
+// Count reads the sums over all records.
+func Count(ctx context.Context, q db.Tx) (s Stats, err error) {
+	err = q.QueryRowContext(ctx, `SELECT COUNT(*), CAST(COALESCE(SUM(size), 0) AS BIGINT),
+		CAST(COALESCE(SUM(skeleton_stored), 0) AS BIGINT) FROM mails`).
+		Scan(&s.Mails, &s.Bytes, &s.Skeleton)
+	if err == nil {
+		err = q.QueryRowContext(ctx, `SELECT COUNT(*), CAST(COALESCE(SUM(size), 0) AS BIGINT) FROM parts WHERE linked = 1`).
+			Scan(&s.Linked, &s.Received)
+	}
+	if err != nil {
+		return s, fmt.Errorf("count mails: %w", err)
+	}
+	return s, nil
+}

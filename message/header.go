@@ -1,0 +1,23 @@
+package message
+
+import (
+	"bufio"
+	"bytes"
+
+	"github.com/emersion/go-message/textproto"
+)
+
+// Header is the header of a message or a part: the bytes as they came, and
+// the fields read from them. The embedded Header answers Get, Values, Fields.
+type Header struct {
+	textproto.Header
+	Raw []byte // every field with its line end; without the closing blank line
+}
+
+// ParseHeader reads a block of header fields (RFC 5322 section 2.2), with
+// CRLF or LF line ends. On an error the fields before the malformed line are
+// in the Header, and Raw is complete.
+func ParseHeader(raw []byte) (Header, error) {
+	h, err := textproto.ReadHeader(bufio.NewReaderSize(bytes.NewReader(raw), 512))
+	return Header{Header: h, Raw: raw}, err
+}

@@ -1,0 +1,185 @@
+package sisa
+
+import (
+	"context"
+	"database/sql"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"cloakroom/internal/db"
+	"cloakroom/ledger"
+)
+
+// Links answers who may fetch what.
+type Links struct {
+	db  *db.DB
+	now func() time.Time
+}
+
+// NewLinks returns the links kept in d.
+func NewLinks(d *db.DB, now func() time.Time) *Links { return &Links{db: d, now: now} }
+
+// ByToken returns the link that a token opens. ErrNotFound, ErrExpired.
+func (l *Links) ByToken(ctx context.Context, token string) (Link, error) {
+	if !ValidToken(token) {
+		return Link{}, ErrNotFound
+	}
+	return l.ByID(ctx, TokenID(token))
+}
+
+// ByID returns a link by its public identity. ErrNotFound, ErrExpired.
+func (l *Links) ByID(ctx context.Context, id string) (Link, error) {
+	raw, err := hex.DecodeString(id)
+	if err != nil || len(raw) != 32 {
+		return Link{}, ErrNotFound
+	}
+	var mail []byte
+	var created int64
+	var expires, revoked sql.NullInt64
+	link := Link{ID: id}
+	err = l.db.Read().QueryRowContext(ctx, `SELECT l.mail, l.created, l.expires, l.revoked, m.sender, m.subject
+		FROM links l JOIN mails m ON m.key = l.mail WHERE l.id = $1`, raw).
+		Scan(&mail, &created, &expires, &revoked, &link.Sender, &link.Subject)
+	if errors.Is(err, sql.ErrNoRows) || err == nil && revoked.Valid {
+		return Link{}, ErrNotFound
+	}
+	if err != nil {
+		return Link{}, fmt.Errorf("look up link %s: %w", id, err)
+	}
+	link.Created, link.Expires = time.UnixMilli(created), fromMillis(expires)
+	if expires.Valid && !l.now().Before(link.Expires) {
+		return Link{}, ErrExpired
+	}
+	link.Files, err = l.files(ctx, mail)
+	return link, err
+}
+
+func (l *Links) files(ctx context.Context, mail []byte) ([]File, error) {
+	rows, err := l.db.Read().QueryContext(ctx, `SELECT part, name, type, size, sha256 FROM parts
+		WHERE mail = $1 AND linked = 1 ORDER BY part`, mail)
+	if err != nil {
+		return nil, fmt.Errorf("files of mail %x: %w", mail, err)
+	}
+	defer rows.Close()
+	var out []File
+	for rows.Next() {
+		var f File
+		var sum []byte
+		if err := rows.Scan(&f.Part, &f.Name, &f.Type, &f.Size, &sum); err != nil {
+			return nil, fmt.Errorf("files of mail %x: %w", mail, err)
+		}
+		copy(f.SHA256[:], sum)
+		out = append(out, f)
+	}
+	return out, rows.Err()
+}
+
+// Downloaded records that somebody fetched a file.
+func (l *Links) Downloaded(ctx context.Context, d Download) error {
+	raw, err := hex.DecodeString(d.LinkID)
+	if err != nil {
+		return fmt.Errorf("record download: link id %q: %w", d.LinkID, err)
+	}
+	agent := strings.ToValidUTF8(strings.ReplaceAll(d.Agent, "\x00", ""), "")
+	return l.db.Commit(ctx, db.Entry{{Kind: "download", Data: d}}, func(ctx context.Context, tx db.Tx) error {
+		_, err := tx.ExecContext(ctx, `INSERT INTO downloads (link, part, at, client, agent) VALUES ($1, $2, $3, $4, $5)`,
+			raw, d.Part, d.At.UnixMilli(), d.Client, agent)
+		if err != nil {
+			return fmt.Errorf("record download of link %s: %w", d.LinkID, err)
+		}
+		return nil
+	})
+}
+
+// Row is one link as an administrator sees it; the token is known to nobody.
+type Row struct {
+	ID         string     `json:"id"`
+	Mail       ledger.Key `json:"mail"`
+	Generation uint32     `json:"generation"`
+	Created    time.Time  `json:"created"`
+	Expires    time.Time  `json:"expires,omitzero"`
+	Revoked    time.Time  `json:"revoked,omitzero"`
+	Sender     string     `json:"sender"`
+	Subject    string     `json:"subject,omitempty"`
+	QueueID    string     `json:"queue_id,omitempty"`
+	Files      int        `json:"files"`
+	Bytes      int64      `json:"bytes"`
+	Downloads  int        `json:"downloads"`
+}
+
+// Filter selects links; zero fields select all.
+type Filter struct {
+	ID     string // a prefix of the id, in hex
+	Sender string // exactly
+	Limit  int    // rows at most
+}
+
+const rowQuery = `SELECT l.id, l.mail, l.generation, l.created, l.expires, l.revoked, m.sender, m.subject, m.queue_id,
+	(SELECT COUNT(*) FROM parts p WHERE p.mail = l.mail AND p.linked = 1),
+	(SELECT CAST(COALESCE(SUM(p.size), 0) AS BIGINT) FROM parts p WHERE p.mail = l.mail AND p.linked = 1),
+	(SELECT COUNT(*) FROM downloads d WHERE d.link = l.id)
+	FROM links l JOIN mails m ON m.key = l.mail
+	WHERE l.id >= $1 AND l.id <= $2 AND ($3 = '' OR m.sender = $3) ORDER BY l.created DESC, l.id LIMIT $4`
+
+// List returns links, newest first.
+func (l *Links) List(ctx context.Context, f Filter) ([]Row, error) {
+	low, high, err := idRange(f.ID)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := l.db.Read().QueryContext(ctx, rowQuery, low, high, f.Sender, f.Limit)
+	if err != nil {
+		return nil, fmt.Errorf("list links: %w", err)
+	}
+	defer rows.Close()
+	var out []Row
+	for rows.Next() {
+		var r Row
+		var id, mail []byte
+		var created int64
+		var expires, revoked sql.NullInt64
+		if err := rows.Scan(&id, &mail, &r.Generation, &created, &expires, &revoked, &r.Sender, &r.Subject, &r.QueueID,
+			&r.Files, &r.Bytes, &r.Downloads); err != nil {
+			return nil, fmt.Errorf("list links: %w", err)
+		}
+		r.ID = hex.EncodeToString(id)
+		copy(r.Mail[:], mail)
+		r.Created, r.Expires, r.Revoked = time.UnixMilli(created), fromMillis(expires), fromMillis(revoked)
+		out = append(out, r)
+	}
+	return out, rows.Err()
+}
+
+// idRange is the range of ids that begin with a hex prefix.
+func idRange(prefix string) (low, high []byte, err error) {
+	prefix = strings.ToLower(prefix)
+	if len(prefix) > 64 || strings.Trim(prefix, "0123456789abcdef") != "" {
+		return nil, nil, fmt.Errorf("link id %q is not made of up to 64 hex digits", prefix)
+	}
+	low, _ = hex.DecodeString(prefix + strings.Repeat("0", 64-len(prefix)))
+	high, _ = hex.DecodeString(prefix + strings.Repeat("f", 64-len(prefix)))
+	return low, high, nil
+}
+
+// StoreStats sums up what is kept.
+type StoreStats struct {
+	Blobs int64 `json:"blobs"`
+	Bytes int64 `json:"bytes"`
+	Links int64 `json:"links"`
+}
+
+// Stats reads the sums over all blobs and links.
+func (l *Links) Stats(ctx context.Context) (s StoreStats, err error) {
+	q := l.db.Read()
+	err = q.QueryRowContext(ctx, `SELECT COUNT(*), CAST(COALESCE(SUM(size), 0) AS BIGINT) FROM blobs`).Scan(&s.Blobs, &s.Bytes)
+	if err == nil {
+		err = q.QueryRowContext(ctx, `SELECT COUNT(*) FROM links`).Scan(&s.Links)
+	}
+	if err != nil {
+		return s, fmt.Errorf("count blobs: %w", err)
+	}
+	return s, nil
+}
