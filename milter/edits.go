@@ -1,0 +1,149 @@
+package milter
+
+// An Outcome as modification packets.
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	gomilter "github.com/emersion/go-milter"
+
+	"cloakroom/flow"
+	"cloakroom/message"
+)
+
+// apply tells the MTA how to change the message. Everything that can be wrong
+// with the edits is found before the first of them is sent; after an error
+// nothing but a temporary failure may be answered.
+func (s *session) apply(out *flow.Outcome, m *gomilter.Modifier) error {
+	if err := s.check(out); err != nil {
+		return err
+	}
+	for _, e := range out.Header {
+		value := e.Value
+		// With OptHeaderLeadingSpace the MTA adds no space after the colon. An
+		// empty value deletes the field and stays empty.
+		if value != "" && s.opts.agreed(gomilter.OptHeaderLeadingSpace) {
+			value = " " + value
+		}
+		var err error
+		if e.Index == 0 {
+			err = m.AddHeader(e.Name, value)
+		} else {
+			err = m.ChangeHeader(e.Index, e.Name, value)
+		}
+		if err != nil {
+			return fmt.Errorf("sending header edits: %w", err)
+		}
+	}
+	if out.Body == nil {
+		return nil
+	}
+	w := newBodyWriter(s.tap)
+	if _, err := out.Body.WriteTo(w); err != nil {
+		return fmt.Errorf("sending the new body: %w", err)
+	}
+	if err := w.finish(); err != nil {
+		return fmt.Errorf("sending the new body: %w", err)
+	}
+	return nil
+}
+
+func (s *session) check(out *flow.Outcome) error {
+	var need gomilter.OptAction
+	if out.Body != nil {
+		need |= gomilter.OptChangeBody
+	}
+	for _, e := range out.Header {
+		if e.Index == 0 {
+			need |= gomilter.OptAddHeader
+		} else {
+			need |= gomilter.OptChangeHeader
+		}
+		if err := checkEdit(e); err != nil {
+			return fmt.Errorf("header edit of %q: %w", e.Name, err)
+		}
+	}
+	if !s.opts.may(need) {
+		return fmt.Errorf("the MTA does not allow the change (needed actions %#x, allowed %#x): check the milter's settings in the MTA",
+			need, s.opts.actions)
+	}
+	return nil
+}
+
+// checkEdit refuses what would end up as another header than the one meant.
+func checkEdit(e message.HeaderEdit) error {
+	if e.Index < 0 || e.Index == 0 && e.Value == "" {
+		return errors.New("there is no field to delete")
+	}
+	if e.Name == "" {
+		return errors.New("no name")
+	}
+	for _, c := range []byte(e.Name) {
+		if c < 33 || c > 126 || c == ':' { // RFC 5322 section 2.2
+			return fmt.Errorf("byte %#x in a field name", c)
+		}
+	}
+	if len(e.Name)+len(e.Value) > maxEdit-16 { // packet head, index, NULs and space
+		return fmt.Errorf("%d bytes are more than fit into a packet", len(e.Value))
+	}
+	if strings.Contains(e.Value, "\x00") {
+		return errors.New("NUL in the value")
+	}
+	lines := strings.Split(strings.ReplaceAll(e.Value, "\r\n", "\n"), "\n")
+	for i, line := range lines {
+		if strings.Contains(line, "\r") {
+			return errors.New("bare CR in the value")
+		}
+		if i > 0 && strings.Trim(line, " \t") == "" || i > 0 && line[0] != ' ' && line[0] != '\t' {
+			return errors.New("a line of the value is not a folded one")
+		}
+	}
+	return nil
+}
+
+// bodyWriter sends SMFIR_REPLBODY packets as full as they may be, bytes as they
+// are. go-milter's ReplaceBody would turn CRLF into LF, and is not split.
+type bodyWriter struct {
+	w    io.Writer
+	buf  []byte // a packet under construction
+	sent bool
+}
+
+func newBodyWriter(w io.Writer) *bodyWriter {
+	return &bodyWriter{w: w, buf: make([]byte, packetHead, packetHead+maxChunk)}
+}
+
+func (b *bodyWriter) Write(p []byte) (int, error) {
+	n := len(p)
+	for len(p) > 0 {
+		k := min(len(p), cap(b.buf)-len(b.buf))
+		b.buf = append(b.buf, p[:k]...)
+		p = p[k:]
+		if len(b.buf) == cap(b.buf) {
+			if err := b.send(); err != nil {
+				return n - len(p), err
+			}
+		}
+	}
+	return n, nil
+}
+
+func (b *bodyWriter) send() error {
+	binary.BigEndian.PutUint32(b.buf, uint32(len(b.buf)-packetHead+1))
+	b.buf[4] = respReplBody
+	_, err := b.w.Write(b.buf)
+	b.buf, b.sent = b.buf[:packetHead], true
+	return err
+}
+
+// finish sends what is left. An empty body is one empty packet.
+func (b *bodyWriter) finish() error {
+	if b.sent && len(b.buf) == packetHead {
+		return nil
+	}
+	return b.send()
+}

@@ -1,0 +1,160 @@
+package milter
+
+// What go-milter reports: the envelope, the end of the header, the body.
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/textproto"
+	"time"
+
+	gomilter "github.com/emersion/go-milter"
+
+	"cloakroom/flow"
+	"cloakroom/message"
+)
+
+// Connect reports the SMTP client.
+func (s *session) Connect(string, string, uint16, net.IP, *gomilter.Modifier) (gomilter.Response, error) {
+	var err error
+	if s.host, s.client, err = parseConnect(s.payload); err != nil {
+		return nil, err
+	}
+	s.connMacros = s.take(gomilter.CodeConn)
+	return s.carryOn(gomilter.OptNoConnReply), nil
+}
+
+// Helo reports HELO or EHLO; a client says it again after STARTTLS.
+func (s *session) Helo(name string, _ *gomilter.Modifier) (gomilter.Response, error) {
+	s.helo = name
+	s.heloMacros = s.take(gomilter.CodeHelo)
+	return s.carryOn(gomilter.OptNoHeloReply), nil
+}
+
+// MailFrom begins a message.
+func (s *session) MailFrom(string, *gomilter.Modifier) (gomilter.Response, error) {
+	macros := s.take(gomilter.CodeMail)
+	s.endMail() // an MTA may drop a transaction without a word
+	sender, args, err := parsePath(s.payload)
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	limit := now.Add(s.cfg.MessageTimeout)
+	s.tx = newTransaction(s.ctx, limit, s.log)
+	s.tx.header.leadingSpace = s.opts.agreed(gomilter.OptHeaderLeadingSpace)
+	s.tx.env = &flow.Envelope{
+		Sender: sender, SenderArgs: args,
+		Client: s.client, Host: s.host, Helo: s.helo, Received: now,
+	}
+	learn(s.tx.env, s.connMacros)
+	learn(s.tx.env, s.heloMacros)
+	learn(s.tx.env, macros)
+	s.tap.begin(limit)
+	return s.carryOn(gomilter.OptNoMailReply), nil
+}
+
+// RcptTo reports a recipient.
+func (s *session) RcptTo(string, *gomilter.Modifier) (gomilter.Response, error) {
+	if s.tx == nil {
+		return nil, errOrder
+	}
+	address, args, err := parsePath(s.payload)
+	if err != nil {
+		return nil, err
+	}
+	macros := s.take(gomilter.CodeRcpt)
+	learn(s.tx.env, macros)
+	switch {
+	case macros[macroMailer] == "error": // the MTA has refused it
+	case len(s.tx.env.Recipients) == maxRecipients:
+		s.tx.err = fmt.Errorf("more than %d recipients", maxRecipients)
+	default:
+		s.tx.env.Recipients = append(s.tx.env.Recipients, flow.Recipient{Address: address, Args: args})
+	}
+	return s.carryOn(gomilter.OptNoRcptReply), nil
+}
+
+// Header is never called: intercept keeps header fields from go-milter.
+func (s *session) Header(string, string, *gomilter.Modifier) (gomilter.Response, error) {
+	return nil, errOrder
+}
+
+// Headers asks the handler whether it wants the message.
+func (s *session) Headers(textproto.MIMEHeader, *gomilter.Modifier) (gomilter.Response, error) {
+	x := s.tx
+	if x == nil || x.mail != nil {
+		return nil, errOrder
+	}
+	if x.err != nil {
+		return s.tempFail(x.err), nil
+	}
+	h, err := message.ParseHeader(x.header.raw)
+	if err != nil && x.header.defect == "" {
+		x.header.defect = err.Error()
+	}
+	if x.header.defect != "" {
+		// Who cannot read the header cannot tell what is in the body, and a later
+		// try would bring the same header.
+		x.logger().Warn("message left alone: unusable header", "reason", x.header.defect)
+		return s.accept(), nil
+	}
+	x.header.raw = nil // the Mail's from here on
+	err = s.attend(false, func() error {
+		mail, err := s.handler.Open(x.ctx, x.env, h)
+		x.mail = mail
+		return err
+	})
+	if err != nil {
+		return s.tempFail(err), nil
+	}
+	if x.mail == nil {
+		return s.accept(), nil
+	}
+	return gomilter.RespContinue, nil
+}
+
+// BodyChunk passes body bytes on.
+func (s *session) BodyChunk(chunk []byte, _ *gomilter.Modifier) (gomilter.Response, error) {
+	if s.tx == nil || s.tx.mail == nil && s.tx.err == nil {
+		return nil, errOrder // a chunk before the end of the header would be lost
+	}
+	s.tx.write(chunk)
+	return s.carryOn(gomilter.OptNoBodyReply), nil
+}
+
+// Body is the end of the message: the handler decides, we carry it out.
+func (s *session) Body(m *gomilter.Modifier) (gomilter.Response, error) {
+	x := s.tx
+	if x == nil {
+		return nil, errOrder
+	}
+	if x.err == nil && x.mail == nil {
+		return nil, errOrder // an end without a header
+	}
+	if x.err != nil {
+		return s.tempFail(x.err), nil
+	}
+	var out *flow.Outcome
+	err := s.attend(true, func() (err error) {
+		out, err = x.mail.Finish(x.ctx)
+		return err
+	})
+	if err == nil && out == nil {
+		err = errors.New("the handler gave no outcome")
+	}
+	if err == nil {
+		err = guard(func() error { return s.apply(out, m) })
+	}
+	if err != nil {
+		return s.tempFail(err), nil
+	}
+	return s.accept(), nil
+}
+
+// Abort ends a message that the MTA gave up.
+func (s *session) Abort(*gomilter.Modifier) error {
+	s.endMail()
+	return nil
+}

@@ -1,0 +1,48 @@
+package milter
+
+// Every limit of the protocol, its unit and where it comes from.
+
+import "time"
+
+const (
+	// maxPacket is the longest packet taken from an MTA, in bytes: go-milter's
+	// own limit. A header field is one packet (Postfix: header_size_limit
+	// 102,400 by default), a body chunk at most 65,535 bytes.
+	maxPacket = 1 << 20
+	// maxHeader is the longest header of a message, in bytes. Postfix and
+	// Sendmail refuse much less by default, and readers give up before.
+	maxHeader = 1 << 20
+	// maxRecipients of one transaction. RFC 5321 section 4.5.3.1.8 asks for 100,
+	// Postfix admits 1,000 by default, Sendmail any number.
+	maxRecipients = 100_000
+	// maxChunk is the most a body packet may carry (SMFIR_REPLBODY), in bytes.
+	maxChunk = 65535
+	// maxEdit is the longest packet with a header edit: Sendmail refuses what is
+	// longer than its chunk size.
+	maxEdit = 65535
+
+	// readBuffer and writeBuffer are held by every connection, in bytes. A full
+	// body chunk goes past the latter.
+	readBuffer  = 64 << 10
+	writeBuffer = 8 << 10
+
+	// packetTimeout is how long the rest of a packet may take to arrive: MTAs
+	// write packets whole, so a longer pause is a stalled host.
+	packetTimeout = 2 * time.Minute
+	// writeTimeout is how long the MTA may take to accept one write of at most
+	// a body chunk; it may be writing the new body to a busy disk.
+	writeTimeout = 5 * time.Minute
+	// progressInterval is how often a waiting MTA is told that we are at work.
+	// The shortest timeout in use is Sendmail's default of 10 s for other
+	// stages; at the end of the message it is 5 minutes in both MTAs.
+	progressInterval = 10 * time.Second
+	// killGrace is how long Shutdown waits for handlers whose context it has
+	// cancelled.
+	killGrace = 5 * time.Second
+	// acceptPause follows an accept that failed, for example for want of file
+	// descriptors.
+	acceptPause = 100 * time.Millisecond
+	// fullLogInterval is the least time between two warnings that all
+	// connections are in use.
+	fullLogInterval = time.Minute
+)
