@@ -8,21 +8,29 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sync"
 
 	"github.com/klauspost/compress/zstd"
 
 	"cloakroom/message"
 )
 
-// Span and encode recipe of what is cut out of a skeleton.
+// encoders are kept: each holds about a megabyte of tables.
+var encoders = sync.Pool{New: func() any {
+	z, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(256<<10),
+		zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithLowerEncoderMem(true))
+	if err != nil {
+		panic(err) // the options are constant, and valid
+	}
+	return z
+}}
 
 // WriteSkeleton writes the mail without the encoded bytes of the parts that
 // are cut, compressed, to w: header, blank line, and body from src.
 func WriteSkeleton(w io.Writer, header []byte, src io.ReaderAt, size int64, parts []Part) error {
-	z, err := zstd.NewWriter(w, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(1<<20), zstd.WithLowerEncoderMem(true))
-	if err != nil {
-		return err
-	}
+	z := encoders.Get().(*zstd.Encoder)
+	defer encoders.Put(z)
+	z.Reset(w)
 	if _, err := z.Write(header); err != nil {
 		return err
 	}
@@ -76,9 +84,9 @@ func Rebuild(ctx context.Context, w io.Writer, m *Mail, open Opener) error {
 	if _, err := io.CopyN(io.MultiWriter(w, &header), z, m.Skeleton.Header); err != nil {
 		return fmt.Errorf("skeleton of mail %s: %w", m.Key, err)
 	}
-	h, herr := message.ParseHeader(TrimBlankLine(header.Bytes()))
+	h, _ := message.ParseHeader(header.Bytes())
 	check := message.NewInspector()
-	scan := message.NewScanner(h, herr, check)
+	scan := message.NewScanner(h, check)
 	out := bufio.NewWriter(io.MultiWriter(w, scan))
 
 	at := int64(0)
@@ -115,10 +123,4 @@ func encodePart(ctx context.Context, w io.Writer, p Part, open Opener) error {
 	}
 	defer b.Close()
 	return layout.Encode(w, b)
-}
-
-// TrimBlankLine cuts the blank line off the end of a header block.
-func TrimBlankLine(header []byte) []byte {
-	header = bytes.TrimSuffix(header, []byte("\n"))
-	return bytes.TrimSuffix(header, []byte("\r"))
 }

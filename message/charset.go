@@ -37,8 +37,8 @@ type Charset struct {
 	// writes is the charset as registered, where readers decode a superset of
 	// it (iso-8859-1 is read as windows-1252); nil: the same as reads.
 	writes encoding.Encoding
-	// decode replaces reads for the charsets golang.org/x/text does not have;
-	// nothing can be encoded in these.
+	// decode replaces reads for the charsets golang.org/x/text does not have,
+	// or does not end properly; nothing can be encoded in these.
 	decode func([]byte) string
 }
 
@@ -111,6 +111,13 @@ func knownCharset(key string) (Charset, bool) {
 		return Charset{name: "utf-32be", reads: utf32.UTF32(utf32.BigEndian, utf32.IgnoreBOM)}, true
 	case "utf7", "csutf7", "unicode11utf7", "xunicode20utf7", "cp65000":
 		return Charset{name: "utf-7", decode: decodeUTF7}, true
+	}
+	return eastAsianCharset(key)
+}
+
+// eastAsianCharset is knownCharset for the multi-byte charsets.
+func eastAsianCharset(key string) (Charset, bool) {
+	switch key {
 	case "iso2022kr", "csiso2022kr":
 		return Charset{name: "iso-2022-kr", decode: decodeISO2022KR}, true
 	case "iso2022jp", "csiso2022jp", "iso2022jp1", "iso2022jp2", "iso2022jp3", "iso2022jp2004", "iso2022jpms", "cp50220", "cp50221", "cp50222":
@@ -120,7 +127,8 @@ func knownCharset(key string) (Charset, bool) {
 	case "eucjp", "xeucjp", "ujis", "eucjpms", "cp51932":
 		return Charset{name: "euc-jp", reads: japanese.EUCJP}, true
 	case "hzgb2312", "hz", "cshzgb2312":
-		return Charset{name: "hz-gb-2312", reads: simplifiedchinese.HZGB2312}, true
+		// Encoding ends in the shifted state it happens to be in: only decode.
+		return Charset{name: "hz-gb-2312", decode: decodeHZ}, true
 	case "gb2312", "xgb2312", "euccn", "xeuccn", "gbk", "xgbk", "cp936", "ms936", "windows936", "gb231280", "csgb2312", "csgbk", "chinese", "hp15cn":
 		return Charset{name: "gbk", reads: simplifiedchinese.GBK}, true
 	case "gb18030", "cp54936", "gb180302000", "gb180302005", "gb180302022":
@@ -129,10 +137,25 @@ func knownCharset(key string) (Charset, bool) {
 		return Charset{name: "big5", reads: traditionalchinese.Big5}, true
 	case "euckr", "xeuckr", "cseuckr", "cp949", "ms949", "uhc", "windows949", "ksc5601", "ksc56011987", "ksc56011989", "ksc56011992", "csksc56011987", "korean", "cp51949":
 		return Charset{name: "euc-kr", reads: korean.EUCKR}, true
+	}
+	return singleByteCharset(key)
+}
+
+// singleByteCharset is knownCharset for the others.
+func singleByteCharset(key string) (Charset, bool) {
+	switch key {
 	case "latin1", "isolatin1", "csisolatin1", "l1", "isoir100", "cp819", "ibm819", "isolatin11987":
 		return latin(1), true
 	case "latin5", "isolatin5", "csisolatin5", "l5", "isoir148":
 		return latin(9), true
+	case "latin7":
+		return isoLatin("13")
+	case "latin8", "isoceltic":
+		return isoLatin("14")
+	case "latin9", "latin0":
+		return isoLatin("15")
+	case "latin10":
+		return isoLatin("16")
 	case "koi8", "koi8r", "cskoi8r", "cp20866", "koi":
 		return Charset{name: "koi8-r", reads: charmap.KOI8R}, true
 	case "koi8u", "cp21866", "koi8ru":
@@ -143,8 +166,6 @@ func knownCharset(key string) (Charset, bool) {
 		return Charset{name: "x-mac-cyrillic", reads: charmap.MacintoshCyrillic}, true
 	case "tis620", "cp874", "windows874", "dos874", "tis6202533":
 		return Charset{name: "windows-874", reads: charmap.Windows874}, true
-	case "replacement", "xuserdefined":
-		return Charset{}, false
 	}
 	return Charset{}, false
 }
@@ -175,7 +196,9 @@ func numberedCharset(key string) (Charset, bool) {
 			return fromIndex("windows-"+n, "windows-"+n)
 		}
 		switch n = strings.TrimLeft(n, "0"); n {
-		case "437", "850", "852", "855", "858", "860", "862", "863", "865", "866":
+		case "858":
+			return Charset{name: "cp858", reads: charmap.CodePage858}, true
+		case "437", "850", "852", "855", "860", "862", "863", "865", "866":
 			return fromIndex("cp"+n, "cp"+n)
 		case "819":
 			return latin(1), true

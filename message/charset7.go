@@ -1,6 +1,6 @@
 package message
 
-// The 7-bit charsets that golang.org/x/text does not decode. Old mail carries
+// The 7-bit charsets that are only read, never written. Old mail carries
 // them, and a file name hidden in one must not escape policy.
 
 import (
@@ -8,6 +8,7 @@ import (
 	"unicode/utf16"
 
 	"golang.org/x/text/encoding/korean"
+	"golang.org/x/text/encoding/simplifiedchinese"
 )
 
 // decodeUTF7 decodes RFC 2152.
@@ -75,6 +76,9 @@ func base64Value(c byte) int {
 	}
 	return -1
 }
+
+// decodeHZ decodes RFC 1843.
+func decodeHZ(b []byte) string { return decodeWith(simplifiedchinese.HZGB2312, b) }
 
 // decodeISO2022KR decodes RFC 1557: after the designator, SO shifts to the two
 // byte characters of KS X 1001 and SI shifts back. With the high bit set these

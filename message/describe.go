@@ -30,6 +30,11 @@ func (p *Part) describe() (reason string) {
 	if len(cd) > 0 {
 		p.Disposition = ParseValue(cd[0])
 	}
+	for _, d := range append(p.Type.Defects[:len(p.Type.Defects):len(p.Type.Defects)], p.Disposition.Defects...) {
+		if d == defectTooMany || d == defectTooLong {
+			reason = d
+		}
+	}
 	p.Encoding = "7bit"
 	if len(ce) > 0 {
 		if v := ParseValue(ce[0]).Text; v != "" {

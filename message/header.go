@@ -12,6 +12,19 @@ import (
 type Header struct {
 	textproto.Header
 	Raw []byte // every field with its line end; without the closing blank line
+	Err error  // why not every field could be read; nil when all were
+	// Blank is the line that ended the header; nil stands for an empty line
+	// with the header's line end, which is all that a milter is told.
+	Blank []byte
+}
+
+// Block is the header with the line that ends it.
+func (h Header) Block() []byte {
+	blank := h.Blank
+	if blank == nil {
+		blank = []byte(lineEnd(h.Raw))
+	}
+	return append(h.Raw[:len(h.Raw):len(h.Raw)], blank...)
 }
 
 // ParseHeader reads a block of header fields (RFC 5322 section 2.2), with
@@ -19,5 +32,5 @@ type Header struct {
 // in the Header, and Raw is complete.
 func ParseHeader(raw []byte) (Header, error) {
 	h, err := textproto.ReadHeader(bufio.NewReaderSize(bytes.NewReader(raw), 512))
-	return Header{Header: h, Raw: raw}, err
+	return Header{Header: h, Raw: raw, Err: err}, err
 }

@@ -166,6 +166,8 @@ func lastComponent(s string) string {
 // cleanRune maps the characters of a name.
 func cleanRune(r rune) rune {
 	switch {
+	case r < utf8.RuneSelf && isAlphanumeric(byte(r)):
+		return r
 	case r == '\t' || r == '\r' || r == '\n' || unicode.In(r, unicode.Zs, unicode.Zl, unicode.Zp):
 		return ' '
 	case r == '\u200c' || r == '\u200d':

@@ -3,6 +3,7 @@ package message
 import (
 	"bytes"
 	"encoding/base64"
+	"io"
 	"strings"
 )
 
@@ -47,9 +48,9 @@ func (r *rewriter) intoText(p *Part, lossy bool) (Splice, bool, error) {
 		text.WriteString("\r\n")
 	}
 	block := text.String()
-	gap := ""
-	if p.Body.Len() > 0 {
-		gap = "\r\n\r\n"
+	gap, err := r.gap(p)
+	if err != nil {
+		return Splice{}, false, err
 	}
 	at := Span{p.Body.End, p.Body.End}
 	switch p.Encoding {
@@ -66,6 +67,21 @@ func (r *rewriter) intoText(p *Part, lossy bool) (Splice, bool, error) {
 		return Splice{}, false, err
 	}
 	return Splice{p.Body, encodeBase64(append(old, gap+block...), r.eol)}, true, nil
+}
+
+// gap is what stands between the end of a text and the notice: an empty line.
+func (r *rewriter) gap(p *Part) (string, error) {
+	if p.Body.Len() == 0 {
+		return "", nil
+	}
+	var last [1]byte
+	if _, err := r.src.ReadAt(last[:], p.Body.End-1); err != nil && err != io.EOF {
+		return "", err
+	}
+	if last[0] == '\n' && p.Encoding != "base64" {
+		return "\r\n", nil
+	}
+	return "\r\n\r\n", nil
 }
 
 // encodeLine encodes one line for a charset; with ascii, for a 7bit body.
@@ -221,9 +237,7 @@ func encodeBase64(b []byte, eol string) []byte {
 	return []byte(out.String())
 }
 
-func readSpan(src interface {
-	ReadAt([]byte, int64) (int, error)
-}, s Span, limit int64) ([]byte, error) {
+func readSpan(src io.ReaderAt, s Span, limit int64) ([]byte, error) {
 	if s.Len() > limit {
 		return nil, ErrTooLarge
 	}

@@ -169,7 +169,8 @@ func fieldName(h Header, canonical string) string {
 }
 
 // ApplyHeader makes the edits in a raw header, as an MTA would.
-func ApplyHeader(h Header, edits []HeaderEdit, eol string) []byte {
+func ApplyHeader(h Header, edits []HeaderEdit) []byte {
+	eol := lineEnd(h.Raw)
 	out := append([]byte(nil), h.Raw...)
 	for _, e := range edits {
 		line := ""

@@ -53,15 +53,14 @@ const (
 	inOpaque                    // structure given up
 )
 
-// NewScanner starts a scan of the body that follows header h. headerErr is
-// what ParseHeader said of it: a header that cannot be read makes the message
-// opaque.
-func NewScanner(h Header, headerErr error, sink Sink) *Scanner {
+// NewScanner starts a scan of the body that follows header h. A header that
+// cannot be read makes the message opaque.
+func NewScanner(h Header, sink Sink) *Scanner {
 	s := &Scanner{sink: sink, bol: true}
 	root := &Part{Header: h}
 	s.tree = &Tree{Root: root, EOL: lineEnd(h.Raw)}
 	s.part, s.parts = root, 1
-	if headerErr != nil {
+	if h.Err != nil {
 		s.giveUp("malformed message header")
 		return s
 	}
@@ -265,7 +264,7 @@ func (s *Scanner) beginBody(p *Part) {
 func (s *Scanner) boundary(p *Part) ([]byte, string) {
 	all := p.Type.All("boundary")
 	switch {
-	case len(all) == 0 || all[0] == "":
+	case p.Type.Get("boundary") == "":
 		return nil, "multipart without a boundary"
 	case len(all) > 1:
 		return nil, "contradicting boundary parameters"

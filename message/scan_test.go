@@ -14,8 +14,8 @@ import (
 // at once).
 func scan(t testing.TB, raw string, n int) *Tree {
 	t.Helper()
-	h, herr, body := split(raw)
-	tree := scanBody(h, herr, body, func(int) int {
+	h, body := split(raw)
+	tree := scanBody(h, body, func(int) int {
 		if n == 0 {
 			return len(body)
 		}
@@ -24,20 +24,20 @@ func scan(t testing.TB, raw string, n int) *Tree {
 	return tree
 }
 
-func split(raw string) (Header, error, []byte) {
+func split(raw string) (Header, []byte) {
 	for _, sep := range []string{"\r\n\r\n", "\n\n"} {
 		if head, body, ok := strings.Cut(raw, sep); ok {
-			h, err := ParseHeader([]byte(head + sep[:len(sep)/2]))
-			return h, err, []byte(body)
+			h, _ := ParseHeader([]byte(head + sep[:len(sep)/2]))
+			return h, []byte(body)
 		}
 	}
-	h, err := ParseHeader([]byte(raw))
-	return h, err, nil
+	h, _ := ParseHeader([]byte(raw))
+	return h, nil
 }
 
-func scanBody(h Header, herr error, body []byte, next func(left int) int) *Tree {
+func scanBody(h Header, body []byte, next func(left int) int) *Tree {
 	in := NewInspector()
-	s := NewScanner(h, herr, in)
+	s := NewScanner(h, in)
 	for rest := body; len(rest) > 0; {
 		n := max(1, min(len(rest), next(len(rest))))
 		s.Write(rest[:n])
@@ -114,7 +114,7 @@ func TestTreeOfNestedMessage(t *testing.T) {
 	if tree.Opaque != "" {
 		t.Fatalf("opaque: %s", tree.Opaque)
 	}
-	_, _, body := split(raw)
+	_, body := split(raw)
 	var got []string
 	tree.Root.Walk(func(p *Part) { got = append(got, p.Type.Text) })
 	want := "multipart/mixed multipart/alternative text/plain text/html application/pdf text/csv"
@@ -195,7 +195,7 @@ func samples() []string {
 func TestLayoutMakesTheEncodedBytesAgain(t *testing.T) {
 	regular := 0
 	for _, raw := range samples() {
-		_, _, body := split(raw)
+		_, body := split(raw)
 		src := bytes.NewReader(body)
 		scan(t, raw, 0).Root.Walk(func(p *Part) {
 			if p.IsMultipart() || p.Content.Defect != "" || !p.Content.Layout.Regular() {
@@ -300,13 +300,13 @@ func TestMissingCloseDelimiterAtTheEndIsAccepted(t *testing.T) {
 func TestDigestTellsBodiesApart(t *testing.T) {
 	seen := map[[32]byte]string{}
 	for _, raw := range samples() {
-		h, herr, body := split(raw)
+		h, body := split(raw)
 		for i := -1; i < len(body); i += 1 + len(body)/40 {
 			changed := bytes.Clone(body)
 			if i >= 0 {
 				changed[i] ^= 1
 			}
-			d := scanBody(h, herr, changed, func(n int) int { return n }).Digest
+			d := scanBody(h, changed, func(n int) int { return n }).Digest
 			key := string(h.Raw) + "\x00" + string(changed)
 			if old, ok := seen[d]; ok && old != key {
 				t.Fatalf("two bodies have one digest:\n%.500q\n%.500q", old, key)
@@ -323,10 +323,10 @@ func FuzzScanner(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, raw []byte, seed uint64) {
-		h, herr, body := split(string(raw))
-		whole := scanBody(h, herr, body, func(n int) int { return n })
+		h, body := split(string(raw))
+		whole := scanBody(h, body, func(n int) int { return n })
 		r := rand.New(rand.NewSource(int64(seed)))
-		pieces := scanBody(h, herr, body, func(int) int { return 1 + r.Intn(90) })
+		pieces := scanBody(h, body, func(int) int { return 1 + r.Intn(90) })
 		if a, b := dump(whole), dump(pieces); a != b {
 			t.Fatalf("chunking matters:\n%s\n%s", a, b)
 		}
@@ -402,7 +402,7 @@ func BenchmarkScanner(b *testing.B) {
 		b.SetBytes(int64(len(body)))
 		b.ReportAllocs()
 		for b.Loop() {
-			s := NewScanner(h, nil, &countSink{})
+			s := NewScanner(h, &countSink{})
 			feed(s, body)
 			if s.Close().Opaque != "" {
 				b.Fatal("opaque")
@@ -413,7 +413,7 @@ func BenchmarkScanner(b *testing.B) {
 		b.SetBytes(int64(len(body)))
 		b.ReportAllocs()
 		for b.Loop() {
-			s := NewScanner(h, nil, NewInspector())
+			s := NewScanner(h, NewInspector())
 			feed(s, body)
 			if s.Close().Opaque != "" {
 				b.Fatal("opaque")

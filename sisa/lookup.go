@@ -183,3 +183,27 @@ func (l *Links) Stats(ctx context.Context) (s StoreStats, err error) {
 	}
 	return s, nil
 }
+
+// Downloads lists what was fetched through a link, oldest first.
+func (l *Links) Downloads(ctx context.Context, id string) ([]Download, error) {
+	raw, err := hex.DecodeString(id)
+	if err != nil {
+		return nil, fmt.Errorf("downloads of link %q: %w", id, err)
+	}
+	rows, err := l.db.Read().QueryContext(ctx, `SELECT part, at, client, agent FROM downloads WHERE link = $1 ORDER BY at`, raw)
+	if err != nil {
+		return nil, fmt.Errorf("downloads of link %s: %w", id, err)
+	}
+	defer rows.Close()
+	var out []Download
+	for rows.Next() {
+		d := Download{LinkID: id}
+		var at int64
+		if err := rows.Scan(&d.Part, &at, &d.Client, &d.Agent); err != nil {
+			return nil, fmt.Errorf("downloads of link %s: %w", id, err)
+		}
+		d.At = time.UnixMilli(at)
+		out = append(out, d)
+	}
+	return out, rows.Err()
+}

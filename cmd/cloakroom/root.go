@@ -1,0 +1,131 @@
+package main
+
+// The root of the command line: what all commands share, and how their errors
+// become words and an exit code.
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"cloakroom/internal/config"
+)
+
+// configEnv names the configuration file where --config does not.
+const configEnv = "CLOAKROOM_CONFIG"
+
+// globals is what every command gets: the flags of the root.
+type globals struct {
+	configFlag string
+	running    bool // a command's own code has begun; errors before that are of usage
+}
+
+// run executes one command line and gives the exit code.
+func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	g := &globals{}
+	root := newRootCmd(g)
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	cmd, err := root.ExecuteC()
+	if err != nil && !g.running {
+		err = usageError(cmd, err)
+	}
+	report(stderr, err)
+	return exitCode(err)
+}
+
+func newRootCmd(g *globals) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "cloakroom",
+		Short: "Take attachments out of mail in flight and put links in their place",
+		Long: `Cloakroom is a milter for Postfix and Sendmail. It takes attachments out of mail in
+flight, stores each once, and puts links in their place.`,
+		Example: `  cloakroom config example > /etc/cloakroom/cloakroom.yaml
+  cloakroom config check`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.PersistentFlags().StringVar(&g.configFlag, "config", "",
+		"configuration `file` (default "+config.DefaultPath+", or what "+configEnv+" names)")
+	root.AddCommand(
+		newServeCmd(g),
+		newConfigCmd(g),
+		newFilterCmd(g),
+		newPolicyCmd(g),
+		newLinksCmd(g),
+		newStoreCmd(g),
+		newVersionCmd(g),
+		exitCodesTopic(),
+	)
+	markRunning(root, g)
+	return root
+}
+
+// markRunning notes in g when a command's own code begins.
+func markRunning(cmd *cobra.Command, g *globals) {
+	if own := cmd.RunE; own != nil {
+		cmd.RunE = func(cmd *cobra.Command, args []string) error {
+			g.running = true
+			return own(cmd, args)
+		}
+	}
+	for _, child := range cmd.Commands() {
+		markRunning(child, g)
+	}
+}
+
+// group makes a command that only holds others. Called without one of them, or
+// with one that it does not have, it is an error and not a page of help that a
+// script would take for success.
+func group(cmd *cobra.Command, children ...*cobra.Command) *cobra.Command {
+	cmd.AddCommand(children...)
+	cmd.SuggestionsMinimumDistance = 2 // edits; cobra sets it only where it validates itself
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return fmt.Errorf("%s needs one of its commands", cmd.CommandPath())
+		}
+		hint := ""
+		if close := cmd.SuggestionsFor(args[0]); len(close) > 0 {
+			hint = "; did you mean " + strings.Join(close, " or ") + "?"
+		}
+		return fmt.Errorf("unknown command %q for %q%s", args[0], cmd.CommandPath(), hint)
+	}
+	// Never reached, but cobra looks at Args only where there is something to run.
+	cmd.RunE = func(*cobra.Command, []string) error { return nil }
+	return cmd
+}
+
+// noArgs is for commands that take flags only.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("%s takes no arguments, but got %q", cmd.CommandPath(), args[0])
+	}
+	return nil
+}
+
+// configPath is the configuration file to use: --config, else the environment,
+// else the default.
+func (g *globals) configPath() string {
+	if g.configFlag != "" {
+		return g.configFlag
+	}
+	if path := os.Getenv(configEnv); path != "" {
+		return path
+	}
+	return config.DefaultPath
+}
+
+// loadConfig reads the configuration for a command and shows its warnings.
+func (g *globals) loadConfig(cmd *cobra.Command) (*config.Config, error) {
+	cfg, warnings, err := config.Load(g.configPath())
+	for _, w := range warnings {
+		fmt.Fprintln(cmd.ErrOrStderr(), w)
+	}
+	return cfg, missingConfig(g.configPath(), err)
+}

@@ -1,0 +1,144 @@
+package flow
+
+import (
+	"context"
+	"fmt"
+
+	"cloakroom/ledger"
+	"cloakroom/message"
+	"cloakroom/policy"
+	"cloakroom/sisa"
+)
+
+// finish is the straight line: structure, plan, blobs, commit, edits. Up to
+// the commit nothing was promised; after it everything is durable.
+func (m *Mail) finish(ctx context.Context) (*Outcome, error) {
+	if err := m.understand(); err != nil || m.tooLarge {
+		return &Outcome{}, err
+	}
+	m.decide()
+	if len(m.taken) == 0 || m.settings.Observe {
+		return &Outcome{}, nil
+	}
+	grant := m.offer()
+	rewrite, err := m.rewrite(grant)
+	if refused, ok := err.(*message.CannotRewriteError); ok {
+		m.leave(refused.Reason)
+		return &Outcome{}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := m.store(ctx); err != nil {
+		return nil, err
+	}
+	issued, err := m.commit(ctx)
+	if err != nil {
+		return nil, err
+	}
+	// A collector may have taken an old blob just before our commit used it.
+	if err := m.store(ctx); err != nil {
+		return nil, err
+	}
+	if issued.Token != grant.Token || !issued.Expires.Equal(grant.Expires) {
+		if rewrite, err = m.rewrite(issued); err != nil {
+			return nil, err
+		}
+	}
+	return &Outcome{Header: rewrite.Header, Body: rewrite.Body}, nil
+}
+
+// understand ends the scan and tells bodies from attachments.
+func (m *Mail) understand() error {
+	if m.failed != nil {
+		return fmt.Errorf("spool the message: %w", m.failed)
+	}
+	m.tree = m.scanner.Close()
+	m.tree.Digest = m.inspector.Digest()
+	if m.tooLarge {
+		m.leave("message over the limit")
+		return nil
+	}
+	m.bodies, m.alone = message.Assess(m.tree, m.spool)
+	m.report.scanned = m.engine.Now()
+	return nil
+}
+
+// decide asks policy, and keeps what must stay in the mail whatever it says.
+func (m *Mail) decide() {
+	m.plan = m.settings.Policy.Decide(m.facts(m.tree))
+	m.kept = make(map[int]string)
+	for _, k := range m.plan.Kept() {
+		m.kept[k.Part] = k.Reason
+	}
+	parts := m.leaves()
+	for _, l := range m.plan.Links() {
+		p := parts[l.Part]
+		switch {
+		case m.alone != "":
+			m.kept[l.Part] = m.alone
+		case p.Keep != "":
+			m.kept[l.Part] = p.Keep
+		default:
+			m.taken = append(m.taken, p)
+		}
+	}
+	m.report.decided = m.engine.Now()
+	m.logRuleErrors()
+}
+
+// leave gives up on the parts that were to be taken.
+func (m *Mail) leave(reason string) {
+	if m.kept == nil {
+		m.kept = make(map[int]string)
+	}
+	for _, p := range m.taken {
+		m.kept[p.Index] = reason
+	}
+	m.taken, m.alone = nil, reason
+}
+
+// leaves lists the leaf parts by their index.
+func (m *Mail) leaves() map[int]*message.Part {
+	parts := make(map[int]*message.Part)
+	m.tree.Root.Walk(func(p *message.Part) {
+		if !p.IsMultipart() {
+			parts[p.Index] = p
+		}
+	})
+	return parts
+}
+
+// linked are the decisions for the parts that are taken.
+func (m *Mail) linked() []policy.Linked {
+	var out []policy.Linked
+	for _, l := range m.plan.Links() {
+		for _, p := range m.taken {
+			if p.Index == l.Part {
+				out = append(out, l)
+			}
+		}
+	}
+	return out
+}
+
+// key identifies the mail, so that its repetition finds what was made.
+func (m *Mail) key() ledger.Key {
+	return ledger.KeyOf(m.header.Get("Message-Id"), m.header.Get("Date"), m.env.Sender, m.env.RecipientAddresses(), m.tree.Digest)
+}
+
+// offer is the link this mail gets if it was never seen before.
+func (m *Mail) offer() sisa.Grant {
+	return sisa.Offer(m.engine.LinkKey, m.key(), 0, m.env.Received, m.expires())
+}
+
+// rewrite describes the new message; it changes nothing.
+func (m *Mail) rewrite(g sisa.Grant) (*message.Rewrite, error) {
+	page := m.settings.PageURL(g.Token)
+	n := message.Notice{URL: page, Site: site(page), Expires: g.Expires}
+	for _, p := range m.taken {
+		n.Files = append(n.Files, message.NoticeFile{Name: p.Name, Size: p.Content.Size, SHA256: p.Content.SHA256})
+	}
+	seed := g.ID.String()[:24]
+	return message.Remove(m.tree, m.spool, m.bodies, m.taken, n, seed)
+}

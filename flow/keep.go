@@ -1,0 +1,170 @@
+package flow
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"cloakroom/internal/db"
+	"cloakroom/ledger"
+	"cloakroom/message"
+	"cloakroom/sisa"
+	"cloakroom/sisa/blob"
+)
+
+// inlineSkeleton is up to how many compressed bytes the skeleton of a mail is
+// kept in its record. Most are a few KB; larger ones become a blob, so that
+// the database stays small.
+const inlineSkeleton = 32 << 10
+
+// store puts the parts that are taken, and the record's skeleton, into the
+// blob store. It is harmless to repeat.
+func (m *Mail) store(ctx context.Context) error {
+	for _, p := range m.taken {
+		ref := blob.Ref{SHA256: p.Content.SHA256, Size: p.Content.Size}
+		existed, err := m.engine.Blobs.Put(ctx, ref, func(w io.Writer) error { return p.DecodeTo(w, m.spool) })
+		if err != nil {
+			return fmt.Errorf("store part %d: %w", p.Index, err)
+		}
+		if !existed {
+			m.report.stored += ref.Size
+		}
+	}
+	if m.record == nil {
+		if err := m.makeRecord(); err != nil {
+			return err
+		}
+	}
+	return m.storeSkeleton(ctx)
+}
+
+// makeRecord writes down what came and what was decided.
+func (m *Mail) makeRecord() error {
+	m.record = &ledger.Mail{
+		Key: m.key(), QueueID: m.env.QueueID, MessageID: m.header.Get("Message-Id"),
+		Subject: message.DecodeWords(m.header.Get("Subject")),
+		Sender:  m.env.Sender, Recipients: m.env.RecipientAddresses(), User: m.env.AuthUser,
+		Received: m.env.Received, Size: int64(len(m.header.Block())) + m.tree.Size, Digest: m.tree.Digest,
+	}
+	if m.env.Client.IsValid() {
+		m.record.Client = m.env.Client.String()
+	}
+	rules := m.rules()
+	m.tree.Root.Walk(func(p *message.Part) {
+		if p.IsMultipart() {
+			return
+		}
+		m.record.Parts = append(m.record.Parts, ledger.Part{
+			Index: p.Index, Name: p.Name, Type: p.Type.Text, Sniffed: p.Content.Sniffed,
+			Size: p.Content.Size, SHA256: p.Content.SHA256, Start: p.Body.Start, End: p.Body.End,
+			Layout: p.Content.Layout.String(), Rule: rules[p.Index],
+		})
+	})
+	for _, p := range m.taken {
+		for i := range m.record.Parts {
+			if r := &m.record.Parts[i]; r.Index == p.Index {
+				r.Linked = true
+				r.Cut = p.Content.Layout.Regular()
+			}
+		}
+	}
+	return m.makeSkeleton()
+}
+
+// rules says for each leaf which rule, or what reason, decided.
+func (m *Mail) rules() map[int]string {
+	out := make(map[int]string)
+	for i, p := range m.leaves() {
+		out[i] = p.Keep
+	}
+	for i, reason := range m.kept {
+		out[i] = reason
+	}
+	for _, l := range m.linked() {
+		out[l.Part] = strings.Join(l.Rules, ", ")
+	}
+	return out
+}
+
+// makeSkeleton compresses the mail without what is cut out of it.
+func (m *Mail) makeSkeleton() error {
+	buf := m.engine.Spool.New(MaxMessage)
+	sum := sha256.New()
+	header := m.header.Block()
+	if err := ledger.WriteSkeleton(io.MultiWriter(buf, sum), header, m.spool, m.tree.Size, m.record.Parts); err != nil {
+		buf.Close()
+		return fmt.Errorf("skeleton of the mail: %w", err)
+	}
+	s := &m.record.Skeleton
+	s.Stored, s.Header = buf.Size(), int64(len(header))
+	if s.Stored > inlineSkeleton {
+		sum.Sum(s.Blob[:0])
+		m.skeleton = buf
+		return nil
+	}
+	defer buf.Close()
+	s.Inline = make([]byte, s.Stored)
+	if _, err := io.ReadFull(buf.Reader(), s.Inline); err != nil {
+		return fmt.Errorf("skeleton of the mail: %w", err)
+	}
+	return nil
+}
+
+func (m *Mail) storeSkeleton(ctx context.Context) error {
+	if m.skeleton == nil {
+		return nil
+	}
+	ref := blob.Ref{SHA256: m.record.Skeleton.Blob, Size: m.skeleton.Size()}
+	_, err := m.engine.Blobs.Put(ctx, ref, func(w io.Writer) error {
+		_, err := io.Copy(w, m.skeleton.Reader())
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("store the skeleton of the mail: %w", err)
+	}
+	return nil
+}
+
+// expires is when the link ends, by what the rules agreed on; zero is never.
+func (m *Mail) expires() time.Time {
+	life := m.plan.Lifetime(m.linked())
+	if life == 0 {
+		return time.Time{}
+	}
+	return m.env.Received.Add(life)
+}
+
+// commit writes record, references and link in one transaction: the point of
+// no return. A mail that has its record already gets its own link again.
+func (m *Mail) commit(ctx context.Context) (sisa.Grant, error) {
+	record, key, now, expires := m.record, m.engine.LinkKey, m.env.Received, m.expires()
+	sizes := make(map[[32]byte]int64)
+	for _, p := range m.taken {
+		sizes[p.Content.SHA256] = p.Content.Size
+	}
+	if !record.Skeleton.Blob.IsZero() {
+		sizes[record.Skeleton.Blob] = record.Skeleton.Stored
+	}
+	link := new(sisa.Grant)
+	entry := db.Entry{{Kind: "mail", Data: record}, {Kind: "link", Data: link}}
+	err := m.engine.DB.Commit(ctx, entry, func(ctx context.Context, tx db.Tx) error {
+		if _, err := ledger.Put(ctx, tx, record); err != nil {
+			return err
+		}
+		for sum, size := range sizes {
+			if err := sisa.Use(ctx, tx, sum, size, now); err != nil {
+				return err
+			}
+		}
+		g, err := sisa.Issue(ctx, tx, key, record.Key, now, expires)
+		*link = g
+		return err
+	})
+	if err != nil {
+		return sisa.Grant{}, fmt.Errorf("record the mail: %w", err)
+	}
+	return *link, nil
+}

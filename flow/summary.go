@@ -1,0 +1,79 @@
+package flow
+
+import (
+	"log/slog"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// Report is what is told of a message when it is done.
+type Report struct {
+	scanned, decided time.Time
+	stored           int64 // bytes that were new to the store
+}
+
+// summary logs one line for the message.
+func (m *Mail) summary(out *Outcome) {
+	now := m.engine.Now()
+	var bytes int64
+	for _, p := range m.taken {
+		bytes += p.Content.Size
+	}
+	verdict := "mail passes"
+	switch {
+	case m.settings.Observe && len(m.taken) > 0:
+		verdict = "mail would be changed (mode: observe)"
+	case out.Changed():
+		verdict = "attachments linked"
+	}
+	args := []any{
+		"queue_id", m.env.QueueID, "from", m.env.Sender, "recipients", len(m.env.Recipients),
+		"body", m.tree.Size, "linked", len(m.taken), "linked_bytes", bytes, "stored_bytes", m.report.stored,
+	}
+	if rules := m.ruleNames(); len(rules) > 0 {
+		args = append(args, "rules", rules)
+	}
+	if m.alone != "" {
+		args = append(args, "left_alone", m.alone)
+	}
+	if len(m.kept) > 0 {
+		kept := make([]any, 0, len(m.kept))
+		for _, p := range slices.Sorted(maps.Keys(m.kept)) {
+			kept = append(kept, slog.String(strconv.Itoa(p), m.kept[p]))
+		}
+		args = append(args, slog.Group("kept", kept...))
+	}
+	if !m.report.decided.IsZero() {
+		args = append(args, "receive_ms", m.report.scanned.Sub(m.start).Milliseconds(),
+			"decide_ms", m.report.decided.Sub(m.report.scanned).Milliseconds(),
+			"store_ms", now.Sub(m.report.decided).Milliseconds())
+	}
+	m.engine.Log.Info(verdict, args...)
+}
+
+func (m *Mail) ruleNames() []string {
+	if m.plan == nil {
+		return nil
+	}
+	var names []string
+	seen := make(map[string]bool)
+	for _, l := range m.linked() {
+		for _, r := range l.Rules {
+			if !seen[r] {
+				seen[r] = true
+				names = append(names, r)
+			}
+		}
+	}
+	return names
+}
+
+// logRuleErrors tells of rules that failed at run time; what they would have
+// linked stays in the mail.
+func (m *Mail) logRuleErrors() {
+	for _, e := range m.plan.Errors {
+		m.engine.Log.Warn("rule failed: the attachment stays in the mail", "queue_id", m.env.QueueID, "rule", e.Rule, "err", e)
+	}
+}

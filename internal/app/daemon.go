@@ -1,0 +1,144 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	stdlog "log"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"cloakroom/internal/config"
+	"cloakroom/internal/db"
+	"cloakroom/milter"
+	"cloakroom/sisa/web"
+)
+
+// drainTime is how long messages and downloads in flight may take to finish
+// once the daemon is told to stop. It is within systemd's 90 s
+// (DefaultTimeoutStopSec).
+const drainTime = 60 * time.Second
+
+// staleTemp is the age from which a temporary file in the blob store is a
+// leftover of a process that died.
+const staleTemp = 24 * time.Hour
+
+// Serve runs the daemon until SIGTERM or SIGINT. path is the configuration
+// file, read again at SIGHUP.
+func Serve(ctx context.Context, path string, cfg *config.Config, log *slog.Logger) (err error) {
+	stdlog.SetFlags(0)
+	stdlog.SetOutput(milter.LibraryLogWriter(log))
+	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	lock, err := db.Lock(cfg.Data)
+	if err != nil {
+		return err
+	}
+	defer lock.Unlock()
+	store, err := OpenStore(ctx, cfg, true, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+
+	live := config.NewLive(path, cfg)
+	engine, err := NewEngine(store, live.Current, log)
+	if err != nil {
+		return err
+	}
+	if n, err := store.Blobs.Sweep(ctx, time.Now().Add(-staleTemp)); err != nil {
+		log.Warn("sweep of temporary files failed", "err", err)
+	} else if n > 0 {
+		log.Info("temporary files of an earlier run removed", "files", n)
+	}
+	d := &daemon{live: live, log: log, milter: milter.New(cfg.Milter.Config, handler{engine}, log)}
+	site := web.New(cfg.Web, store.Links, blobs{store}, store.Secret.Derive(labelDownload), time.Now, log)
+	d.web = web.NewServer(site, log)
+	return d.run(ctx, cfg)
+}
+
+type daemon struct {
+	live   *config.Live
+	log    *slog.Logger
+	milter *milter.Server
+	web    *http.Server
+}
+
+func (d *daemon) run(ctx context.Context, cfg *config.Config) error {
+	// The page must answer before the first link can be sent.
+	pages, err := net.Listen("tcp", cfg.Web.Listen)
+	if err != nil {
+		return fmt.Errorf("web.listen: %w", err)
+	}
+	defer pages.Close()
+	if err := d.milter.Listen(); err != nil {
+		return fmt.Errorf("milter.listen: %w", err)
+	}
+	failed := make(chan error, 2)
+	go func() { failed <- wrap("web", d.web.Serve(pages)) }()
+	go func() { failed <- wrap("milter", d.milter.Serve()) }()
+	d.log.Info("ready", "milter", d.milter.Addr().String(), "web", pages.Addr().String(), "url", cfg.Web.URL,
+		"mode", cfg.Mode, "rules", len(cfg.Rules))
+
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	defer signal.Stop(signals)
+	for {
+		select {
+		case s := <-signals:
+			if s == syscall.SIGHUP {
+				d.reload()
+				continue
+			}
+			d.log.Info("stopping: messages in flight finish first", "signal", s.String())
+			return d.drain()
+		case <-ctx.Done():
+			return d.drain()
+		case err := <-failed:
+			return errors.Join(err, d.drain())
+		}
+	}
+}
+
+func wrap(what string, err error) error {
+	if err == nil || errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("%s: server ended unexpectedly", what)
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+// reload takes a new configuration into force, or keeps the old one.
+func (d *daemon) reload() {
+	restart, warnings, err := d.live.Reload()
+	for _, w := range warnings {
+		d.log.Warn("configuration: " + w.Headline())
+	}
+	if err != nil {
+		d.log.Error("configuration not reloaded: the old one stays in force", "err", err)
+		return
+	}
+	d.log.Info("configuration reloaded", "rules", len(d.live.Current().Rules))
+	if len(restart) > 0 {
+		d.log.Warn("these keys changed and take effect at the next start only: " + strings.Join(restart, ", "))
+	}
+}
+
+// drain ends the daemon: mail first, as nobody loses a download.
+func (d *daemon) drain() error {
+	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+	defer cancel()
+	err := d.milter.Shutdown(ctx)
+	if werr := d.web.Shutdown(ctx); werr != nil {
+		d.web.Close()
+		d.log.Warn("downloads were cut off", "err", werr)
+	}
+	d.log.Info("stopped")
+	return err
+}

@@ -1,0 +1,65 @@
+package app
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"cloakroom/flow"
+	"cloakroom/internal/config"
+	"cloakroom/internal/spool"
+	"cloakroom/message"
+	"cloakroom/milter"
+	"cloakroom/sisa/web"
+)
+
+// settings is what the flow takes from a configuration.
+func settings(cfg *config.Config) *flow.Settings {
+	return &flow.Settings{
+		Domains:       cfg.Domains,
+		Trusted:       cfg.Trusted,
+		Observe:       cfg.Mode == config.ModeObserve,
+		AcceptOnError: cfg.Milter.OnError == config.OnErrorAccept,
+		Policy:        cfg.Policy(),
+		PageURL:       func(token string) string { return web.PageURL(cfg.Web.URL, token) },
+	}
+}
+
+// NewEngine makes the flow over an open store. current gives the
+// configuration in force.
+func NewEngine(s *Store, current func() *config.Config, log *slog.Logger) (*flow.Engine, error) {
+	dir, err := spool.OpenDir(filepath.Join(s.Dir, "spool"))
+	if err != nil {
+		return nil, err
+	}
+	return &flow.Engine{
+		Settings: func() *flow.Settings { return settings(current()) },
+		Spool:    dir, Blobs: s.Blobs, DB: s.DB,
+		LinkKey: s.Secret.Derive(labelLinks),
+		Now:     time.Now, Log: log,
+	}, nil
+}
+
+// handler is the flow as the milter sees it.
+type handler struct{ engine *flow.Engine }
+
+func (h handler) Open(_ context.Context, env *flow.Envelope, head message.Header) (milter.Mail, error) {
+	m := h.engine.Open(env, head)
+	if m == nil {
+		return nil, nil
+	}
+	return m, nil
+}
+
+// blobs is the store as the web sees it.
+type blobs struct{ store *Store }
+
+func (b blobs) Open(ctx context.Context, sum [32]byte) (io.ReadSeekCloser, error) {
+	f, err := b.store.Blobs.Open(ctx, sum)
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}

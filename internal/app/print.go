@@ -1,0 +1,158 @@
+package app
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"cloakroom/flow"
+	"cloakroom/message"
+	"cloakroom/sisa"
+)
+
+// table writes rows in columns.
+func table(w io.Writer, f func(t io.Writer)) error {
+	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	f(t)
+	return t.Flush()
+}
+
+// plain keeps what came with a mail from driving a terminal.
+func plain(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r >= 0x7f && r < 0xa0 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
+			return '\uFFFD'
+		}
+		return r
+	}, s)
+}
+
+// PrintLinks writes links as a table.
+func PrintLinks(w io.Writer, rows []sisa.Row) error {
+	if len(rows) == 0 {
+		_, err := fmt.Fprintln(w, "no links")
+		return err
+	}
+	return table(w, func(t io.Writer) {
+		fmt.Fprintln(t, "ID\tCREATED\tEXPIRES\tFILES\tSIZE\tDOWNLOADS\tSENDER\tSUBJECT")
+		for _, r := range rows {
+			expires := when(r.Expires, "never")
+			if !r.Revoked.IsZero() {
+				expires = "revoked"
+			}
+			fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%d\t%s\t%s\n", r.ID[:12], when(r.Created, ""), expires, r.Files,
+				message.FormatSize(r.Bytes), r.Downloads, plain(r.Sender), plain(r.Subject))
+		}
+	})
+}
+
+// PrintLinkDetail writes one link with its mail.
+func PrintLinkDetail(w io.Writer, d *LinkDetail) error {
+	m := d.Record
+	err := table(w, func(t io.Writer) {
+		fmt.Fprintf(t, "link\t%s\n", d.ID)
+		fmt.Fprintf(t, "created\t%s\n", when(d.Created, ""))
+		fmt.Fprintf(t, "expires\t%s\n", when(d.Expires, "never"))
+		if !d.Revoked.IsZero() {
+			fmt.Fprintf(t, "revoked\t%s\n", when(d.Revoked, ""))
+		}
+		fmt.Fprintf(t, "mail\t%s\n", d.Mail)
+		fmt.Fprintf(t, "queue id\t%s\n", plain(m.QueueID))
+		fmt.Fprintf(t, "message-id\t%s\n", plain(m.MessageID))
+		fmt.Fprintf(t, "from\t%s\n", plain(m.Sender))
+		fmt.Fprintf(t, "to\t%s\n", plain(strings.Join(m.Recipients, ", ")))
+		fmt.Fprintf(t, "subject\t%s\n", plain(m.Subject))
+		fmt.Fprintf(t, "size\t%s\n", message.FormatSize(m.Size))
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(w)
+	err = table(w, func(t io.Writer) {
+		fmt.Fprintln(t, "PART\tSIZE\tTYPE\tNAME\tSHA-256\tLINKED BY, OR WHY NOT")
+		for _, p := range m.Parts {
+			verdict := p.Rule
+			if !p.Linked {
+				verdict = "stays: " + p.Rule
+			}
+			fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%.12s\t%s\n", p.Index, message.FormatSize(p.Size), plain(p.Type), plain(p.Name), p.SHA256.String(), plain(verdict))
+		}
+	})
+	if err != nil || len(d.Downloads) == 0 {
+		return err
+	}
+	fmt.Fprintln(w)
+	return table(w, func(t io.Writer) {
+		fmt.Fprintln(t, "DOWNLOADED\tPART\tCLIENT\tAGENT")
+		for _, x := range d.Downloads {
+			fmt.Fprintf(t, "%s\t%d\t%s\t%s\n", when(x.At, ""), x.Part, plain(x.Client), plain(x.Agent))
+		}
+	})
+}
+
+// PrintStats writes the sums of the store.
+func PrintStats(w io.Writer, s Stats) error {
+	return table(w, func(t io.Writer) {
+		fmt.Fprintf(t, "mails changed\t%d\t%s\n", s.Mails, message.FormatSize(s.Bytes))
+		fmt.Fprintf(t, "attachments linked\t%d\t%s\n", s.Linked, message.FormatSize(s.Received))
+		fmt.Fprintf(t, "kept in the store\t%d\t%s\n", s.Store.Blobs, message.FormatSize(s.Store.Bytes))
+		fmt.Fprintf(t, "saved by single instance\t\t%s\n", message.FormatSize(max(0, s.Saved)))
+		fmt.Fprintf(t, "kept to rebuild originals\t\t%s\n", message.FormatSize(s.Skeleton))
+		fmt.Fprintf(t, "links\t%d\t\n", s.Store.Links)
+	})
+}
+
+// PrintExplanation writes what would become of a message.
+func PrintExplanation(w io.Writer, ex *flow.Explanation) error {
+	sender := "not ours"
+	if ex.Ours {
+		sender = "ours"
+	}
+	fmt.Fprintf(w, "sender: %s\n", sender)
+	for _, r := range ex.Recipients {
+		fmt.Fprintf(w, "recipient %s: %s\n", plain(r.Address), r.Direction)
+	}
+	fmt.Fprintln(w, "\nparts")
+	if err := table(w, func(t io.Writer) {
+		for _, p := range ex.Parts {
+			size := ""
+			if p.Role != "multipart" {
+				size = message.FormatSize(p.Size)
+			}
+			fmt.Fprintf(t, "  %s%d %s\t%s\t%s\t%s\t%s\n", strings.Repeat("  ", p.Depth), p.Index, plain(p.Type), p.Role, size, plain(p.Name), plain(p.Fate))
+		}
+	}); err != nil {
+		return err
+	}
+	if len(ex.Decisions) > 0 {
+		fmt.Fprintln(w, "\nrules")
+	}
+	for _, d := range ex.Decisions {
+		verdict := "keep"
+		if d.Link {
+			verdict = "link"
+		}
+		by := "no rule speaks"
+		if d.Rule != "" {
+			by = fmt.Sprintf("by rule %q", d.Rule)
+		}
+		fmt.Fprintf(w, "  part %d for %s: %s, %s\n", d.Part, plain(d.Recipient), verdict, by)
+		for _, s := range d.Before {
+			fmt.Fprintf(w, "    not %q: %s\n", s.Rule, plain(s.Why))
+		}
+	}
+	fmt.Fprintln(w)
+	var err error
+	switch {
+	case ex.Changes:
+		_, err = fmt.Fprintf(w, "The body would shrink from %s to %s.\n", message.FormatSize(ex.BodySize), message.FormatSize(ex.NewSize))
+	case ex.Passes != "":
+		_, err = fmt.Fprintf(w, "The mail passes unchanged: %s.\n", ex.Passes)
+	case ex.Alone != "":
+		_, err = fmt.Fprintf(w, "The mail is left alone: %s.\n", ex.Alone)
+	default:
+		_, err = fmt.Fprintln(w, "Nothing would change.")
+	}
+	return err
+}

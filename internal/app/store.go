@@ -1,0 +1,101 @@
+// Package app puts the program together: it opens what a configuration names
+// and runs the daemon, and it is what the commands call.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"cloakroom/internal/config"
+	"cloakroom/internal/db"
+	"cloakroom/internal/secret"
+	"cloakroom/ledger"
+	"cloakroom/sisa"
+	"cloakroom/sisa/blob"
+)
+
+// Labels of the keys derived from the one secret. Changing one invalidates
+// what was made with it.
+const (
+	labelLinks    = "sisa link tokens v1"
+	labelDownload = "sisa download addresses v1"
+)
+
+// Migrations make the whole schema, in order.
+func Migrations() []db.Migration { return slices.Concat(ledger.Migrations, sisa.Migrations) }
+
+// Store is an open data directory.
+type Store struct {
+	Dir    string
+	DB     *db.DB
+	Blobs  *blob.Local
+	Links  *sisa.Links
+	Secret *secret.Secret
+}
+
+// OpenStore opens the data directory of cfg; with create it is made when it
+// is missing.
+func OpenStore(ctx context.Context, cfg *config.Config, create bool, log *slog.Logger) (*Store, error) {
+	path := filepath.Join(cfg.Data, "cloakroom.db")
+	_, err := os.Stat(path)
+	exists := err == nil
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	if !exists && !create {
+		return nil, fmt.Errorf("no database at %s: nothing was ever stored here, or data: names another directory", path)
+	}
+	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	s := &Store{Dir: cfg.Data}
+	if cfg.SecretFile != "" {
+		s.Secret, err = secret.OpenFile(cfg.SecretFile)
+	} else {
+		s.Secret, err = secret.Open(cfg.Data, !exists)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if s.Blobs, err = blob.OpenLocal(filepath.Join(cfg.Data, "blobs")); err != nil {
+		return nil, err
+	}
+	s.DB, err = db.Open(ctx, db.Options{Path: path, Journal: filepath.Join(cfg.Data, "journal"), Log: log}, Migrations()...)
+	if err != nil {
+		return nil, err
+	}
+	s.Links = sisa.NewLinks(s.DB, time.Now)
+	return s, nil
+}
+
+// Close closes what OpenStore opened.
+func (s *Store) Close() error { return s.DB.Close() }
+
+// Stats is what `store stats` tells.
+type Stats struct {
+	ledger.Stats
+	Store sisa.StoreStats `json:"store"`
+	// Saved is what single instance saves: bytes of attachments that came,
+	// less the bytes of the blobs that keep them.
+	Saved int64 `json:"saved"`
+}
+
+// Stats reads the sums of the store.
+func (s *Store) Stats(ctx context.Context) (Stats, error) {
+	mails, err := ledger.Count(ctx, s.DB.Read())
+	if err != nil {
+		return Stats{}, err
+	}
+	kept, err := s.Links.Stats(ctx)
+	if err != nil {
+		return Stats{}, err
+	}
+	return Stats{Stats: mails, Store: kept, Saved: mails.Received - kept.Bytes}, nil
+}

@@ -1,0 +1,65 @@
+package config
+
+// The rules as a whole: compiled once, with each mistake in a condition shown
+// where it stands in the file.
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/token"
+
+	"cloakroom/policy"
+)
+
+func (c *checker) rules() {
+	if len(c.cfg.Rules) == 0 && !c.failed("rules") {
+		c.warn("rules", "there are no rules, so no mail will be changed; `cloakroom config example` has some to start with")
+	}
+	set, err := policy.Compile(c.cfg.Rules)
+	for _, e := range splitErrors(err) {
+		var mistake *policy.CompileError
+		if !errors.As(e, &mistake) {
+			c.fail("rules", "%v", e)
+			continue
+		}
+		c.ruleMistake(mistake)
+	}
+	c.cfg.policy = set
+}
+
+func (c *checker) ruleMistake(e *policy.CompileError) {
+	rule := fmt.Sprintf("rules[%d]", e.Index)
+	for _, known := range c.ps.errors { // a rule that was not read whole makes no sense either
+		if known.Key == rule || strings.HasPrefix(known.Key, rule+".") && known.Key != rule+".if" {
+			return
+		}
+	}
+	key := joinPath(rule, e.Key)
+	at, message := c.index.find(key), e.Message
+	written, found := c.index[key]
+	if text, ok := scalarText(written.value); found && ok && e.Line > 0 {
+		at = c.ps.source.placeInside(written.value, text, e.Line, e.Column)
+		if c.cutByComment(written.value) {
+			message += "; note that YAML ends the expression at ` #`: put it into quotes as a whole, or on its own lines below `if: |`"
+		}
+	}
+	c.ps.add(at, key, "%s", message)
+}
+
+// cutByComment tells whether a plain text is followed by a comment, as when
+// somebody wrote a # into an expression without quotes.
+func (c *checker) cutByComment(node ast.Node) bool {
+	start := nodePlace(node)
+	if _, plain := node.(*ast.StringNode); !plain || start.line < 1 {
+		return false
+	}
+	kind := node.GetToken().Type
+	if kind == token.SingleQuoteType || kind == token.DoubleQuoteType {
+		return false
+	}
+	line := c.ps.source.lines[start.line-1]
+	return strings.Contains(string(line[min(start.column-1, len(line)):]), " #")
+}

@@ -1,0 +1,30 @@
+package db
+
+// What SQLite and PostgreSQL spell differently.
+
+import (
+	"regexp"
+	"strings"
+)
+
+var (
+	bytesType = regexp.MustCompile(`(?i)\bBYTEA\b`)
+	blobType  = regexp.MustCompile(`(?i)\bBLOB\b`)
+	rowLock   = regexp.MustCompile(`(?i)\s+FOR\s+(NO\s+KEY\s+)?(UPDATE|SHARE)(\s+OF\s+\w+)?(\s+(SKIP\s+LOCKED|NOWAIT))?`)
+)
+
+// sqliteSchema translates a migration. BYTEA would give a column the affinity
+// NUMERIC, BLOB gives none.
+func sqliteSchema(text string) string { return bytesType.ReplaceAllString(text, "BLOB") }
+
+// postgresSchema translates a migration that was spelled for SQLite.
+func postgresSchema(text string) string { return blobType.ReplaceAllString(text, "BYTEA") }
+
+// sqliteQuery takes the row locks out of a statement: a SQLite transaction
+// that writes is alone anyway.
+func sqliteQuery(text string) string {
+	if !strings.Contains(text, "FOR ") && !strings.Contains(text, "for ") {
+		return text
+	}
+	return rowLock.ReplaceAllString(text, "")
+}

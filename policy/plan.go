@@ -1,0 +1,223 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Plan is what the rules decided for one mail.
+type Plan struct {
+	// Decisions, attachment by attachment, each with one for every recipient in
+	// the order of the facts.
+	Decisions []Decision
+	// Errors of rules at run time. Where one failed the attachment stays in the mail.
+	Errors []RuleError
+
+	recipients int
+	outside    bool // all recipients
+}
+
+// Decision is the fate of one attachment for one recipient.
+type Decision struct {
+	Part      int // the attachment's part index
+	Recipient string
+	Link      bool
+	Options   LinkOptions
+	Rule      string // the rule that decided; "" when none spoke
+	Failed    bool   // the rule failed; Plan.Errors tells how
+	Trace     []Step // only from Explain: the rules asked before, in order
+}
+
+// Step is a rule that was asked and did not match.
+type Step struct {
+	Rule string
+	Why  string // the term that does not hold, and the facts it looked at
+}
+
+// RuleError is a rule that failed at run time.
+type RuleError struct {
+	Rule      string // "" when the whole plan was cut short
+	Recipient string // "" when the failing term is the same for all recipients
+	Part      int    // -1 when it is the same for all attachments
+	Term      string // of the condition
+	Err       error
+}
+
+func (e RuleError) Error() string {
+	if e.Rule == "" {
+		return e.Err.Error()
+	}
+	var where strings.Builder
+	if e.Recipient != "" {
+		fmt.Fprintf(&where, " for %s", e.Recipient)
+	}
+	if e.Part >= 0 {
+		fmt.Fprintf(&where, " at part %d", e.Part)
+	}
+	return fmt.Sprintf("rule %q failed%s: %s: %v", e.Rule, where.String(), e.Term, e.Err)
+}
+
+func (e RuleError) Unwrap() error { return e.Err }
+
+// Linked is an attachment that becomes a link for every recipient.
+type Linked struct {
+	Part    int
+	Options LinkOptions // the strictest of the rules' options
+	Rules   []string    // those that said so, in order of the recipients
+	// AllOutside tells that no recipient of the mail is ours.
+	AllOutside bool
+}
+
+// Lifetime is how long the link works; 0 is forever. Our own users keep their
+// links, as the stored file is the only copy, unless the rules accept its loss.
+func (l Linked) Lifetime() time.Duration {
+	if l.AllOutside || l.Options.AcceptLoss {
+		return l.Options.Expires
+	}
+	return 0
+}
+
+// Links lists the attachments that every recipient's decision links: the mail
+// has one body for all of them.
+func (p *Plan) Links() []Linked {
+	var out []Linked
+	for decisions := range p.byPart() {
+		if len(decisions) < p.recipients || slices.ContainsFunc(decisions, func(d Decision) bool { return !d.Link }) {
+			continue
+		}
+		l := Linked{Part: decisions[0].Part, Options: decisions[0].Options, AllOutside: p.outside}
+		for _, d := range decisions {
+			l.Options = strictest(l.Options, d.Options)
+			if !slices.Contains(l.Rules, d.Rule) {
+				l.Rules = append(l.Rules, d.Rule)
+			}
+		}
+		out = append(out, l)
+	}
+	return out
+}
+
+// strictest is the shorter of two lifetimes, and accepts loss where both do.
+func strictest(a, b LinkOptions) LinkOptions {
+	out := LinkOptions{Expires: a.Expires, AcceptLoss: a.AcceptLoss && b.AcceptLoss}
+	if b.Expires != 0 && (out.Expires == 0 || b.Expires < out.Expires) {
+		out.Expires = b.Expires
+	}
+	return out
+}
+
+// Lifetime is how long the one link to several attachments works, by the
+// strictest of their options; 0 is forever.
+func (p *Plan) Lifetime(links []Linked) time.Duration {
+	if len(links) == 0 {
+		return 0
+	}
+	all := links[0]
+	for _, l := range links[1:] {
+		all.Options = strictest(all.Options, l.Options)
+	}
+	return all.Lifetime()
+}
+
+// KeptPart is an attachment that some recipients' decisions link, and that
+// stays in the mail because of the others.
+type KeptPart struct {
+	Part   int
+	Reason string
+}
+
+// Kept lists the attachments on which the recipients disagree.
+func (p *Plan) Kept() []KeptPart {
+	var out []KeptPart
+	for decisions := range p.byPart() {
+		var first *Decision
+		keep, link := p.recipients-len(decisions), 0
+		for i := range decisions {
+			if decisions[i].Link {
+				link++
+				continue
+			}
+			keep++
+			if first == nil {
+				first = &decisions[i]
+			}
+		}
+		if link == 0 || keep == 0 {
+			continue
+		}
+		out = append(out, KeptPart{Part: decisions[0].Part, Reason: keptReason(first, keep)})
+	}
+	return out
+}
+
+func keptReason(first *Decision, keep int) string {
+	if first == nil {
+		return "not decided for all recipients"
+	}
+	reason := fmt.Sprintf("recipient %s: ", first.Recipient)
+	switch {
+	case first.Rule == "":
+		reason += "no rule speaks"
+	case first.Failed:
+		reason += fmt.Sprintf("rule %q failed", first.Rule)
+	default:
+		reason += fmt.Sprintf("rule %q keeps it", first.Rule)
+	}
+	if keep > 1 {
+		reason += fmt.Sprintf("; and %d more", keep-1)
+	}
+	return reason
+}
+
+// byPart yields the decisions of each attachment.
+func (p *Plan) byPart() func(yield func([]Decision) bool) {
+	return func(yield func([]Decision) bool) {
+		for rest := p.Decisions; len(rest) > 0; {
+			n := 1
+			for n < len(rest) && n < p.recipients && rest[n].Part == rest[0].Part {
+				n++
+			}
+			if !yield(rest[:n:n]) {
+				return
+			}
+			rest = rest[n:]
+		}
+	}
+}
+
+// String tells the plan to a person, one line for each decision and, when
+// there is a trace, one for each rule that did not match.
+func (p *Plan) String() string {
+	var b strings.Builder
+	for _, d := range p.Decisions {
+		fmt.Fprintf(&b, "part %d, %s: %s\n", d.Part, d.Recipient, d.verdict())
+		for _, s := range d.Trace {
+			fmt.Fprintf(&b, "  not %q: %s\n", s.Rule, s.Why)
+		}
+	}
+	for _, e := range p.Errors {
+		fmt.Fprintf(&b, "error: %v\n", e)
+	}
+	return b.String()
+}
+
+func (d *Decision) verdict() string {
+	switch {
+	case d.Rule == "":
+		return "stays, no rule speaks"
+	case d.Failed:
+		return fmt.Sprintf("stays, rule %q failed", d.Rule)
+	case !d.Link:
+		return fmt.Sprintf("stays, rule %q keeps it", d.Rule)
+	}
+	text := fmt.Sprintf("link, rule %q", d.Rule)
+	if d.Options.Expires != 0 {
+		text += fmt.Sprintf(", expires %s", d.Options.Expires)
+	}
+	if d.Options.AcceptLoss {
+		text += ", accept_loss"
+	}
+	return text
+}

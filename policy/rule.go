@@ -1,0 +1,133 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+)
+
+// Config is the `rules:` list, read from top to bottom: per slot, the first
+// rule that speaks decides.
+type Config = []Rule
+
+// Rule says what happens to the mails, recipients and attachments it matches.
+type Rule struct {
+	// Name is what logs, explanations and the audit call the rule. Unique.
+	Name string `yaml:"name"`
+	// If is the condition, an expression over the facts. Left out: always.
+	If string `yaml:"if"`
+	// Link is `{}` (with options, if any) to put a link in the attachment's
+	// place, or `false` to keep the attachment in the mail. Left out: this rule
+	// does not speak about links, and later rules are asked.
+	Link *LinkAction `yaml:"link"`
+}
+
+// plannedActions are the rule keys of the documented design that this version
+// cannot carry out. Accepting one silently would lose what it promises.
+var plannedActions = []string{"vault", "archive", "forward", "reject", "quarantine", "header", "headers", "tag"}
+
+// UnmarshalYAML reads a rule; strictness is that of the decoder around it.
+func (r *Rule) UnmarshalYAML(unmarshal func(any) error) error {
+	var node ast.Node
+	if err := unmarshal(&node); err != nil {
+		return err
+	}
+	if err := checkRuleKeys(node); err != nil {
+		return err
+	}
+	type plain Rule
+	return unmarshal((*plain)(r))
+}
+
+func checkRuleKeys(node ast.Node) error {
+	mapping, ok := node.(ast.MapNode)
+	if !ok {
+		return nil // the decoder itself says what it expected
+	}
+	for entry := mapping.MapRange(); entry.Next(); {
+		key := entry.Key()
+		name := key.GetToken().Value
+		if slices.Contains(plannedActions, name) {
+			return yamlError(key, "action `%s` is not built yet", name)
+		}
+		if entry.Value().Type() != ast.NullType {
+			continue
+		}
+		switch name {
+		case "link":
+			return yamlError(key, "link: nothing is said; "+linkForms)
+		case "if":
+			return yamlError(key, "if: nothing is said; write a condition, or leave the key out for a rule that always speaks")
+		}
+	}
+	return nil
+}
+
+const linkForms = "write `link: {}` to link the attachment or `link: false` to keep it in the mail"
+
+// LinkAction is what a rule says in the link slot.
+type LinkAction struct {
+	Keep    bool // `link: false`: the attachment stays in the mail
+	Options LinkOptions
+}
+
+// LinkOptions are the options of `link: {…}`.
+type LinkOptions struct {
+	// Expires is how long the link works: `90s`, `15m`, `12h`, `90d`. Left out:
+	// forever. It applies where all recipients are outside or accept_loss is true.
+	Expires time.Duration `yaml:"expires"`
+	// AcceptLoss lets links expire for our own users too, to whom the stored
+	// file is the only copy.
+	AcceptLoss bool `yaml:"accept_loss"`
+}
+
+// UnmarshalYAML reads `false`, `true` (the same as `{}`) or a mapping of options.
+func (a *LinkAction) UnmarshalYAML(unmarshal func(any) error) error {
+	var node ast.Node
+	if err := unmarshal(&node); err != nil {
+		return err
+	}
+	switch n := node.(type) {
+	case *ast.BoolNode:
+		*a = LinkAction{Keep: !n.Value}
+		return nil
+	case *ast.MappingNode, *ast.MappingValueNode:
+		var options struct {
+			Expires    expiry `yaml:"expires"`
+			AcceptLoss bool   `yaml:"accept_loss"`
+		}
+		if err := unmarshal(&options); err != nil {
+			return err
+		}
+		*a = LinkAction{Options: LinkOptions{Expires: time.Duration(options.Expires), AcceptLoss: options.AcceptLoss}}
+		return nil
+	}
+	return yamlError(node, "link: not understood; "+linkForms)
+}
+
+// expiry is a duration that knows the place of its error.
+type expiry time.Duration
+
+func (e *expiry) UnmarshalYAML(node ast.Node) error {
+	scalar, ok := node.(ast.ScalarNode)
+	if !ok {
+		return yamlError(node, "link.expires: expected a duration such as 90d")
+	}
+	d, err := ParseDuration(scalar.GetToken().Value)
+	if err != nil {
+		return yamlError(node, "link.expires: %v", err)
+	}
+	if d <= 0 {
+		return yamlError(node, "link.expires: must be longer than 0; leave it out for links that never expire")
+	}
+	*e = expiry(d)
+	return nil
+}
+
+// yamlError is an error at the node's line and column.
+func yamlError(node ast.Node, format string, args ...any) error {
+	return &yaml.SyntaxError{Message: fmt.Sprintf(format, args...), Token: node.GetToken()}
+}
