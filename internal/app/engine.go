@@ -15,15 +15,16 @@ import (
 	"cloakroom/sisa/web"
 )
 
-// settings is what the flow takes from a configuration.
-func settings(cfg *config.Config) *flow.Settings {
+// settings is what the flow takes from a configuration. url is the address of
+// the pages that are served: it is fixed at start, whatever a reload says.
+func settings(cfg *config.Config, url string) *flow.Settings {
 	return &flow.Settings{
 		Domains:       cfg.Domains,
 		Trusted:       cfg.Trusted,
 		Observe:       cfg.Mode == config.ModeObserve,
 		AcceptOnError: cfg.Milter.OnError == config.OnErrorAccept,
 		Policy:        cfg.Policy(),
-		PageURL:       func(token string) string { return web.PageURL(cfg.Web.URL, token) },
+		PageURL:       func(token string) string { return web.PageURL(url, token) },
 	}
 }
 
@@ -34,8 +35,9 @@ func NewEngine(s *Store, current func() *config.Config, log *slog.Logger) (*flow
 	if err != nil {
 		return nil, err
 	}
+	url := current().Web.URL
 	return &flow.Engine{
-		Settings: func() *flow.Settings { return settings(current()) },
+		Settings: func() *flow.Settings { return settings(current(), url) },
 		Spool:    dir, Blobs: s.Blobs, DB: s.DB,
 		LinkKey: s.Secret.Derive(labelLinks),
 		Now:     time.Now, Log: log,

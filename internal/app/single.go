@@ -108,7 +108,7 @@ func Explain(cfg *config.Config, env *flow.Envelope, in io.Reader) (*flow.Explan
 		return nil, err
 	}
 	engine := &flow.Engine{
-		Settings: func() *flow.Settings { return settings(cfg) },
+		Settings: func() *flow.Settings { return settings(cfg, cfg.Web.URL) },
 		Spool:    dir, LinkKey: make([]byte, secret.KeySize), Now: time.Now,
 		Log: slog.New(slog.DiscardHandler),
 	}

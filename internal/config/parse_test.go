@@ -3,10 +3,7 @@ package config
 import (
 	"errors"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"reflect"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -274,124 +271,6 @@ web: {url: http://files.acmecorp.test}
 		if !strings.HasPrefix(w.String(), want[i]) {
 			t.Errorf("warning %d is %q, want it to begin %q", i, w, want[i])
 		}
-	}
-}
-
-func TestWhatIsShownReadsBackTheSame(t *testing.T) {
-	first := mustParse(t, needed+`
-hostname: mx.acmecorp.test
-milter: {listen: "unix:/run/cloakroom/milter.sock", idle_timeout: 36h}
-rules:
-  - name: "yes, 5: # all"
-    if: |
-      attachment.name == "a'b" &&
-        direction != 'local'
-    link: {expires: 90d, accept_loss: true}
-  - {name: "null", link: false}
-  - {name: "012", link: {}}
-`)
-	for name, write := range map[string]func() ([]byte, error){"YAML": first.YAML, "JSON": first.JSON} {
-		text, err := write()
-		if err != nil {
-			t.Fatal(err)
-		}
-		again := mustParse(t, string(text)) // JSON is YAML too
-		again.policy = first.policy
-		if !reflect.DeepEqual(first, again) {
-			t.Errorf("%s reads back as\n%+v\nwant\n%+v\n%s", name, again, first, text)
-		}
-	}
-}
-
-func TestTheExampleIsCompleteAndCorrect(t *testing.T) {
-	example, err := Example()
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, warnings, err := Parse("example.yaml", example)
-	if err != nil || len(warnings) > 0 {
-		t.Fatalf("the example is not accepted as it is: %v %v", err, warnings)
-	}
-	// With every # before a key removed it says the defaults.
-	var all strings.Builder
-	for line := range strings.Lines(string(example)) {
-		trimmed := strings.TrimLeft(line, " ")
-		if strings.HasPrefix(trimmed, "#") && len(trimmed) > 1 && trimmed[1] >= 'a' && trimmed[1] <= 'z' {
-			line = strings.Replace(line, "#", "", 1)
-		}
-		all.WriteString(line)
-	}
-	short, long := mustParse(t, string(example)), mustParse(t, all.String())
-	short.policy, long.policy = nil, nil
-	if !reflect.DeepEqual(short, long) {
-		t.Errorf("the defaults that the example shows are not those in effect:\n%+v\n%+v", short, long)
-	}
-	keys, err := Keys()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, k := range keys {
-		name := k.Path[strings.LastIndexByte(k.Path, '.')+1:]
-		if !strings.HasPrefix(k.Path, "rules[") && !strings.Contains(all.String(), name+":") {
-			t.Errorf("%s is not in the example", k.Path)
-		}
-	}
-}
-
-func TestLoadTellsAMissingFileFromAWrongOne(t *testing.T) {
-	folder := t.TempDir()
-	if _, _, err := Load(filepath.Join(folder, "none.yaml")); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("a missing file gives %v", err)
-	}
-	wrong := filepath.Join(folder, "wrong.yaml")
-	if err := os.WriteFile(wrong, []byte("mode: x\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	var mistakes *Error
-	if _, _, err := Load(wrong); !errors.As(err, &mistakes) || mistakes.File != wrong {
-		t.Errorf("a wrong file gives %v", err)
-	}
-	huge := filepath.Join(folder, "huge.yaml")
-	if err := os.WriteFile(huge, []byte(strings.Repeat("#\n", maxFileSize/2+1)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, _, err := Load(huge); err == nil || !strings.Contains(err.Error(), "larger than 4MB") {
-		t.Errorf("a huge file gives %v", err)
-	}
-}
-
-func TestAReloadExchangesTheSnapshotOrNothing(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "cloakroom.yaml")
-	write := func(text string) {
-		t.Helper()
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write(needed)
-	first, _, err := Load(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	live := NewLive(path, first)
-
-	write(needed + "mode: nonsense\n")
-	if _, _, err := live.Reload(); err == nil || live.Current() != first {
-		t.Errorf("a wrong file was taken: %v", err)
-	}
-
-	write(needed + "mode: observe\ndata: /srv/other\nmilter: {listen: inet:127.0.0.1:9999, on_error: accept}\n")
-	for range 2 { // the second reload still owes the restart
-		restart, _, err := live.Reload()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if want := []string{"data", "milter.listen"}; !slices.Equal(restart, want) {
-			t.Errorf("restart is needed for %q, want %q", restart, want)
-		}
-	}
-	if live.Current().Mode != ModeObserve || first.Mode != ModeEnforce {
-		t.Error("the new snapshot is not in force, or the old one has changed")
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"mime"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 )
 
@@ -102,6 +103,33 @@ func TestSizeWords(t *testing.T) {
 	} {
 		if got := sizeWords(n); got != want {
 			t.Errorf("sizeWords(%d) = %q, want %q", n, got, want)
+		}
+	}
+}
+
+func TestLeftWordsPromiseNoMoreThanThereIs(t *testing.T) {
+	const day = 24 * time.Hour
+	for left, want := range map[time.Duration]string{
+		time.Second:           "less than a minute left",
+		119 * time.Second:     "1 minute left",
+		59 * time.Minute:      "59 minutes left",
+		time.Hour:             "1 hour left",
+		2*day - time.Second:   "47 hours left",
+		2 * day:               "2 days left",
+		90*day + 23*time.Hour: "90 days left",
+	} {
+		if got := leftWords(left); got != want {
+			t.Errorf("leftWords(%v) = %q, want %q", left, got, want)
+		}
+	}
+}
+
+func TestBadgeIsAShortExtensionOrNothingOfTheName(t *testing.T) {
+	for name, want := range map[string]string{
+		"a.pdf": "PDF", "a.tar.gz": "GZ", "a.xlsx": "XLSX", "README": "FILE", "a.": "FILE", "a.torrent": "FILE", "a.<b>": "FILE", "a.пдф": "FILE",
+	} {
+		if got := badge(name); got != want {
+			t.Errorf("badge(%q) = %q, want %q", name, got, want)
 		}
 	}
 }

@@ -41,10 +41,14 @@ func rawGet(t *testing.T, address, path string) (net.Conn, *http.Response) {
 // that gives up after stall.
 func startBig(t *testing.T, stall time.Duration) (*stage, *http.Response) {
 	t.Helper()
-	s := newStage(t, func(s *stage, _ *Config) { s.addFile(6, "big", "", make([]byte, bigFile)) })
-	s.site.stall = stall
-	s.server.Config.WriteTimeout = stall // what pages have must not end a download
-	s.server.Config.ReadTimeout = stall
+	s := newStage(t, func(s *stage, _ *Config) {
+		s.addFile(6, "big", "", make([]byte, bigFile))
+		s.tune = func(site *Site, server *http.Server) {
+			site.stall = stall
+			server.WriteTimeout = stall // what pages have must not end a download
+			server.ReadTimeout = stall
+		}
+	})
 	path := strings.TrimPrefix(s.press("6"), s.server.URL)
 	_, resp := rawGet(t, s.server.Listener.Addr().String(), path)
 	return s, resp
@@ -102,13 +106,17 @@ func (c contexts) Open(ctx context.Context, sum [32]byte) (io.ReadSeekCloser, er
 
 func TestRequestTimeoutDoesNotCancelTheBlobsContext(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, func(s *stage, _ *Config) { s.addFile(6, "big", "", make([]byte, 32<<20)) })
-	blobs := contexts{s.blobs, make(chan context.Context, 1)}
-	s.site.blobs = blobs
+	seen := make(chan context.Context, 1)
+	s := newStage(t, func(s *stage, _ *Config) {
+		s.addFile(6, "big", "", make([]byte, bigFile))
+		s.tune = func(site *Site, server *http.Server) {
+			site.blobs = contexts{s.blobs, seen}
+			server.ReadTimeout = 300 * time.Millisecond
+		}
+	})
 	path := strings.TrimPrefix(s.press("6"), s.server.URL)
-	s.server.Config.ReadTimeout = 300 * time.Millisecond
 	conn, _ := rawGet(t, s.server.Listener.Addr().String(), path)
-	ctx := <-blobs.seen
+	ctx := <-seen
 	select {
 	case <-ctx.Done():
 		t.Error("the context ended with ReadTimeout")
@@ -149,8 +157,9 @@ func (f failingFolder) Open(_ context.Context, sum [32]byte) (io.ReadSeekCloser,
 }
 
 func TestContentThatFailsOnTheWayIsSeenByClientAndLog(t *testing.T) {
-	s := newStage(t)
-	s.site.blobs = failingFolder{s.blobs}
+	s := newStage(t, func(s *stage, _ *Config) {
+		s.tune = func(site *Site, _ *http.Server) { site.blobs = failingFolder{s.blobs} }
+	})
 	resp, err := s.client.Get(s.press("2"))
 	if err != nil {
 		t.Fatal(err)

@@ -1,0 +1,324 @@
+// Package test drives the built binary with real servers: mail goes through a
+// private Postfix, and what was delivered is downloaded.
+package test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"cloakroom/internal/testserver"
+)
+
+// binary is the program under test, built once.
+var binary string
+
+func TestMain(m *testing.M) {
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "cloakroom-e2e-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	binary = filepath.Join(dir, "cloakroom")
+	build := exec.Command("go", "build", "-o", binary, "cloakroom/cmd/cloakroom")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "build cloakroom: %v\n%s", err, out)
+		return 1
+	}
+	return m.Run()
+}
+
+// daemon is a running cloakroom.
+type daemon struct {
+	t      *testing.T
+	dir    string // configuration and data
+	config string
+	milter string // host:port
+	web    string
+	cmd    *exec.Cmd
+	log    *logBuffer
+	exited chan error
+}
+
+// logBuffer collects what the daemon logs.
+type logBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *logBuffer) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(b)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
+
+// linkAll is the rule most tests run with.
+const linkAll = "rules:\n  - name: everything\n    link: {}\n"
+
+// newDaemon writes a configuration with the given rules; start runs it.
+func newDaemon(t *testing.T, more string) *daemon {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "cloakroom-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	d := &daemon{t: t, dir: dir, config: filepath.Join(dir, "cloakroom.yaml"), milter: freeAddr(t), web: freeAddr(t)}
+	d.configure(more)
+	return d
+}
+
+// configure writes the configuration file anew.
+func (d *daemon) configure(more string) {
+	d.t.Helper()
+	text := fmt.Sprintf("hostname: mx.acmecorp.test\ndomains: [acmecorp.test]\ndata: %s\nmilter:\n  listen: inet:%s\nweb:\n  listen: %s\n  url: http://%s\n%s",
+		filepath.Join(d.dir, "data"), d.milter, d.web, d.web, more)
+	if err := os.WriteFile(d.config, []byte(text), 0o600); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().String()
+}
+
+// start runs the daemon and waits until it is ready.
+func (d *daemon) start() {
+	d.t.Helper()
+	d.log = new(logBuffer)
+	d.cmd = exec.Command(binary, "--config", d.config, "serve")
+	d.cmd.Stderr = d.log
+	d.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := d.cmd.Start(); err != nil {
+		d.t.Fatal(err)
+	}
+	d.exited = make(chan error, 1)
+	go func(cmd *exec.Cmd, exited chan error) { exited <- cmd.Wait() }(d.cmd, d.exited)
+	d.t.Cleanup(d.kill)
+	d.waitLog("msg=ready")
+}
+
+func (d *daemon) kill() {
+	if d.cmd != nil && d.cmd.ProcessState == nil {
+		d.cmd.Process.Kill()
+		<-d.exited
+		d.exited <- nil
+	}
+	if d.t.Failed() && d.log != nil {
+		d.t.Logf("log of cloakroom:\n%s", d.log)
+	}
+}
+
+// stop ends the daemon with SIGTERM and expects a clean exit.
+func (d *daemon) stop() {
+	d.t.Helper()
+	if err := d.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		d.t.Fatal(err)
+	}
+	select {
+	case err := <-d.exited:
+		d.exited <- nil
+		if err != nil {
+			d.t.Fatalf("cloakroom ended with %v", err)
+		}
+	case <-time.After(30 * time.Second):
+		d.t.Fatal("cloakroom does not stop")
+	}
+	d.cmd = nil
+}
+
+// waitLog waits until the log has a text.
+func (d *daemon) waitLog(text string) {
+	d.t.Helper()
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if strings.Contains(d.log.String(), text) {
+			return
+		}
+		select {
+		case err := <-d.exited:
+			d.exited <- err
+			d.t.Fatalf("cloakroom ended with %v:\n%s", err, d.log)
+		default:
+		}
+	}
+	d.t.Fatalf("no %q in the log:\n%s", text, d.log)
+}
+
+// run runs a command beside the daemon.
+func (d *daemon) run(stdin io.Reader, args ...string) (stdout, stderr string, code int) {
+	d.t.Helper()
+	cmd := exec.Command(binary, append([]string{"--config", d.config}, args...)...)
+	var out, errs bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, &out, &errs
+	err := cmd.Run()
+	if _, ok := err.(*exec.ExitError); err != nil && !ok {
+		d.t.Fatal(err)
+	}
+	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
+}
+
+// startPostfix starts a Postfix with d as its milter; bob and carol have
+// mailboxes of ours, dave one elsewhere.
+func startPostfix(t *testing.T, milter string, extra map[string]string) *testserver.Postfix {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(cancel)
+	all := map[string]string{"message_size_limit": "209715200"}
+	for k, v := range extra {
+		all[k] = v
+	}
+	p, err := testserver.StartPostfix(ctx, testserver.PostfixOptions{
+		MilterAddr: milter,
+		Mailboxes:  []string{bob, carol, dave},
+		Extra:      all,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("log of postfix:\n%s", p.Log())
+		}
+		if err := p.Stop(); err != nil {
+			t.Errorf("stop postfix: %v", err)
+		}
+	})
+	return p
+}
+
+const (
+	alice = "alice@acmecorp.test"
+	bob   = "bob@acmecorp.test"
+	carol = "carol@acmecorp.test"
+	dave  = "dave@ext.test"
+)
+
+// send submits a message by SMTP and expects it to be taken.
+func send(t *testing.T, p *testserver.Postfix, from string, to []string, msg []byte) testserver.Reply {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	reply, err := testserver.SendSMTP(ctx, p.SMTPAddr(), from, to, bytes.NewReader(msg))
+	if err != nil {
+		t.Fatalf("send: %v", err)
+	}
+	return reply
+}
+
+// mailbox waits for n messages and reads them, oldest first.
+func mailbox(t *testing.T, p *testserver.Postfix, address string, n int) [][]byte {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	files, err := p.WaitMailbox(ctx, address, n)
+	if err != nil {
+		t.Fatalf("mailbox of %s: %v", address, err)
+	}
+	var out [][]byte
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, b)
+	}
+	return out
+}
+
+var linkPattern = regexp.MustCompile(`http://[0-9.:]+/d/[A-Za-z0-9_-]{22}`)
+
+// links lists the distinct links in a message, soft line breaks undone.
+func links(msg []byte) []string {
+	text := strings.ReplaceAll(strings.ReplaceAll(string(msg), "=\r\n", ""), "=\n", "")
+	seen := map[string]bool{}
+	var out []string
+	for _, l := range linkPattern.FindAllString(text, -1) {
+		if !seen[l] {
+			seen[l] = true
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
+var fileField = regexp.MustCompile(`name="file" value="(\d+)"`)
+
+// download fetches every file behind a link as a person would: the page, then
+// each of its buttons. It returns the SHA-256 of each.
+func download(t *testing.T, link string) [][32]byte {
+	t.Helper()
+	status, page := get(t, link)
+	if status != http.StatusOK {
+		t.Fatalf("GET %s: %d\n%s", link, status, page)
+	}
+	var out [][32]byte
+	for _, m := range fileField.FindAllSubmatch(page, -1) {
+		resp, err := http.PostForm(link, url.Values{"file": {string(m[1])}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := sha256.New()
+		_, err = io.Copy(h, resp.Body)
+		resp.Body.Close()
+		if err != nil || resp.StatusCode != http.StatusOK {
+			t.Fatalf("download part %s of %s: %s %v", m[1], link, resp.Status, err)
+		}
+		out = append(out, [32]byte(h.Sum(nil)))
+	}
+	return out
+}
+
+func get(t *testing.T, address string) (int, []byte) {
+	t.Helper()
+	resp, err := http.Get(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, b
+}
+
+// signalHUP reloads the configuration and waits for what the log says of it.
+func (d *daemon) signalHUP(outcome string) {
+	d.t.Helper()
+	if err := d.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		d.t.Fatal(err)
+	}
+	d.waitLog(outcome)
+}
