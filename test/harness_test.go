@@ -322,3 +322,39 @@ func (d *daemon) signalHUP(outcome string) {
 	}
 	d.waitLog(outcome)
 }
+
+// breakStore takes the blob store away under the daemon.
+func breakStore(t *testing.T, d *daemon) {
+	t.Helper()
+	blobs := filepath.Join(d.dir, "data", "blobs")
+	if err := os.Rename(blobs, blobs+".away"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(blobs, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// mendStore brings it back.
+func mendStore(t *testing.T, d *daemon) {
+	t.Helper()
+	blobs := filepath.Join(d.dir, "data", "blobs")
+	if err := os.Remove(blobs); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(blobs+".away", blobs); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// sendRefused submits a message by SMTP and returns the reply that refuses it.
+func sendRefused(t *testing.T, p *testserver.Postfix, from string, to []string, msg []byte) testserver.Reply {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	reply, err := testserver.SendSMTP(ctx, p.SMTPAddr(), from, to, bytes.NewReader(msg))
+	if err == nil {
+		t.Fatalf("taken: %d %s", reply.Code, reply.Text)
+	}
+	return reply
+}

@@ -33,8 +33,9 @@ need_apt() {
 	done
 }
 
-# own_lists makes apt read and write package lists below the cache folder. The
-# system's own stay as they are, so that an ordinary user can do it too.
+# own_lists makes apt keep package lists below the cache folder. The system's
+# own stay as they are, so that an ordinary user can do it too. Lists younger
+# than a day are good enough, unless the argument is "now".
 own_lists() {
 	apt_dir=$(cache_dir)/apt
 	mkdir -p "$apt_dir/lists/partial" "$apt_dir/archives/partial"
@@ -44,8 +45,12 @@ own_lists() {
 	EOF
 	APT_CONFIG=$apt_dir/apt.conf
 	export APT_CONFIG
-	say "fetching fresh package lists into $apt_dir"
+	if [ "${1:-}" != now ] && [ -n "$(find "$apt_dir/fetched" -mmin -1440 2>/dev/null)" ]; then
+		return
+	fi
+	say "fetching package lists into $apt_dir"
 	apt-get -qq update || die "apt-get update failed: is the package mirror reachable?"
+	touch "$apt_dir/fetched"
 }
 
 # know_package NAME makes sure that apt has heard of NAME.
@@ -81,7 +86,7 @@ unpack() {
 	say "downloading $* into $target (nothing is installed)"
 	if ! download "$target.new/debs" "$@"; then
 		# Old package lists name files that the mirror no longer has.
-		own_lists
+		own_lists now
 		download "$target.new/debs" "$@" || die "cannot download $*"
 	fi
 	for deb in "$target.new/debs"/*.deb; do

@@ -1,7 +1,7 @@
 // Package testserver starts real servers privately, for tests and for the
-// demonstration: a Postfix and a PostgreSQL on loopback ports, in a folder of
-// their own, gone without trace when stopped. It also speaks enough SMTP to
-// send them mail.
+// demonstration: a Postfix, a PostgreSQL and the built cloakroom itself on
+// loopback ports, in a folder of their own, gone without trace when stopped. It
+// also speaks enough SMTP to send them mail.
 //
 // The programs come from the system's packages, or from the copies that the
 // scripts in deploy/setup unpack beside the system. No system service, queue,

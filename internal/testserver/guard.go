@@ -6,6 +6,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -26,6 +27,7 @@ const stopTimeout = 20 * time.Second
 type guard struct {
 	hold    *os.File      // the write end of the guard's standard input
 	done    chan struct{} // closed when the guard has ended
+	status  error         // how the server ended; set before done is closed
 	log     string        // name of the log file
 	release func() bool
 	stopped sync.Once
@@ -35,7 +37,7 @@ type guard struct {
 type guarded struct {
 	argv       []string
 	env        []string // added to this process's environment
-	folder     string   // removed at the end
+	folder     string   // removed at the end; "": nothing is
 	signal     string   // asks the server to stop: TERM, INT
 	log        *os.File // takes standard output and error
 	privileged bool     // run as root, by sudo if need be
@@ -74,7 +76,7 @@ func startGuard(ctx context.Context, g guarded) (*guard, error) {
 	}
 	running := &guard{hold: write, done: make(chan struct{}), log: g.log.Name()}
 	go func() {
-		_ = cmd.Wait() // its status is the server's: a signal, most of the time
+		running.status = cmd.Wait() // its status is the server's
 		close(running.done)
 	}()
 	running.release = context.AfterFunc(ctx, func() { running.hold.Close() })
@@ -93,6 +95,14 @@ func (g *guard) ended() bool {
 	}
 	log, err := os.ReadFile(g.log)
 	return err == nil && bytes.Contains(log, []byte(endMark))
+}
+
+// tell sends the server a signal, such as HUP.
+func (g *guard) tell(signal string) error {
+	if _, err := io.WriteString(g.hold, signal+"\n"); err != nil {
+		return fmt.Errorf("send the server SIG%s: %w", signal, err)
+	}
+	return nil
 }
 
 // stop ends the server and waits until its processes and files are gone.

@@ -1,9 +1,10 @@
 # Runs one server, and ends it when this script's standard input closes: at our
 # starter's wish, or because the starter died. Then removes the server's folder.
+# Until then each line of the input names a signal for the server (HUP).
 #
 # guard.sh SIGNAL FOLDER COMMAND ARGUMENT...
 #   SIGNAL   what asks the server to stop (TERM, INT)
-#   FOLDER   absolute; its last element begins with "cloakroom-"
+#   FOLDER   absolute; its last element begins with "cloakroom-"; "" removes nothing
 set -u
 signal=$1 folder=$2
 shift 2
@@ -15,7 +16,9 @@ server=$!
 trap '' HUP INT TERM
 
 (
-	read -r _ <&3
+	while read -r wish <&3; do
+		kill -s "$wish" "$server"
+	done
 	kill -s "$signal" "$server"
 	patience=100 # tenths of a second
 	while [ "$patience" -gt 0 ] && kill -s 0 "$server"; do
@@ -35,7 +38,7 @@ echo "guard.sh: the server ended, status $status"
 kill -s KILL -- "-$server" 2>/dev/null
 
 # The files stay until nobody wants to look at them any more.
-read -r _ <&3
+while read -r _ <&3; do :; done
 case $folder in
 /*/cloakroom-*) rm -rf -- "$folder" || { sleep 0.5 && rm -rf -- "$folder"; } ;;
 esac

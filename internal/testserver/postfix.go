@@ -147,6 +147,10 @@ func (p *Postfix) SMTPAddr() string {
 	return net.JoinHostPort("127.0.0.1", strconv.Itoa(p.port))
 }
 
+// Folder is the instance's own folder: etc/main.cf is its configuration, log
+// its log, and mail/ADDRESS/new the mailboxes. It is gone after Stop.
+func (p *Postfix) Folder() string { return p.folder }
+
 // Log is what Postfix has logged so far; after Stop, what it had logged until then.
 func (p *Postfix) Log() string {
 	text, err := os.ReadFile(p.logFile())
