@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"os"
 	"os/exec"
@@ -120,8 +121,12 @@ func (c *Cloakroom) launch(ctx context.Context, removed string) error {
 	if err := c.Configure(c.opt.Config); err != nil {
 		return err
 	}
+	// Each daemon in a folder has a log file of its own: an earlier one keeps what it logged.
+	if err := os.Remove(c.LogFile()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("log of cloakroom: %w", err)
+	}
 	var err error
-	if c.log, err = os.Create(c.LogFile()); err != nil {
+	if c.log, err = os.OpenFile(c.LogFile(), os.O_CREATE|os.O_EXCL|os.O_APPEND|os.O_RDWR, 0o644); err != nil {
 		return fmt.Errorf("log of cloakroom: %w", err)
 	}
 	c.guard, err = startGuard(ctx, guarded{

@@ -1,0 +1,125 @@
+# Builds, tests and shows Cloakroom. Needs Go, make and a shell; the set-up
+# scripts in deploy/setup see to the rest, without installing anything.
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+MAKEFLAGS += --no-print-directory
+SHELL := /bin/sh
+
+# Go may be installed without being on the PATH.
+ifeq ($(shell command -v go 2>/dev/null),)
+export PATH := $(PATH):/usr/local/go/bin
+endif
+ifeq ($(shell command -v go 2>/dev/null),)
+$(error Go is not on the PATH and not in /usr/local/go: install it from https://go.dev/dl/)
+endif
+
+# The release that this is, where a tag says so; else the binary tells its commit.
+VERSION := $(shell git describe --tags --dirty 2>/dev/null)
+# The binary tells its commit where git can; a checkout that git refuses to look
+# at (another owner's) can be built all the same.
+BUILDVCS := $(if $(shell git rev-parse HEAD 2>/dev/null),auto,false)
+ifeq ($(BUILDVCS),false)
+export GOFLAGS := $(GOFLAGS) -buildvcs=false
+endif
+BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=$(BUILDVCS) -ldflags "-s -w$(if $(VERSION), -X main.version=$(VERSION))"
+
+# Tests run in the folders of their packages.
+ifdef CORPUS
+override CORPUS := $(abspath $(CORPUS))
+export CORPUS
+endif
+
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+# Each package and fuzz target that "make fuzz" gives FUZZTIME.
+FUZZTIME ?= 12s
+FUZZ     ?= ./message:FuzzScanner ./message:FuzzParseValue
+
+# Packages whose code runs in several goroutines.
+RACE ?= ./milter ./flow ./ledger ./sisa/... ./internal/...
+
+.PHONY: help build test demo setup lint fmt unit race fuzz e2e bench clean test-plan demo-plan
+
+help: ## Print this
+	@echo "make TARGET, where TARGET is one of:"
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "CORPUS=DIR   real messages for the corpus tests; CI=true makes their absence an error"
+	@echo "KEEP=1       \"make demo\" stays up for mail of your own"
+	@echo "FUZZTIME=12s time for each fuzz target"
+
+build: ## Build bin/cloakroom
+	@$(BUILD) -o bin/cloakroom ./cmd/cloakroom
+	@echo "built bin/cloakroom"
+
+demo: demo-plan setup build ## Show Cloakroom with a private Postfix and real mail
+	@go run ./deploy/demo $(if $(KEEP),-keep)
+
+demo-plan:
+	@echo "make demo will:"
+	@echo "  1. look for Postfix; unpack it into a cache folder, beside the system, if there is none"
+	@echo "  2. build bin/cloakroom"
+	@echo "  3. start Cloakroom and a private Postfix on loopback, send mail through them, and show what became of it"
+	@echo "Temporary folders only. No system service is started, no installed mail server touched.$(if $(filter-out 0,$(shell id -u)), Postfix is started by sudo.)"
+	@echo
+
+test: test-plan setup lint unit race fuzz e2e ## Run every check and test
+	@echo "make test: all passed"
+
+test-plan:
+	@echo "make test will:"
+	@echo "  1. look for Postfix, PostgreSQL and Python; unpack what is missing into a cache folder, beside the system"
+	@echo "  2. check formatting, go vet, staticcheck"
+	@echo "  3. run the unit tests, some of them with a private PostgreSQL or Postfix on loopback"
+	@echo "  4. run the concurrent packages once more under the race detector"
+	@echo "  5. fuzz the readers of mail, $(FUZZTIME) each"
+	@echo "  6. drive the built program through a private Postfix, end to end"
+	@echo "Temporary folders only. No system service is started, no installed server touched.$(if $(filter-out 0,$(shell id -u)), Postfix is started by sudo.)"
+	@echo
+
+setup:
+	@./deploy/setup/postfix.sh
+	@./deploy/setup/postgresql.sh
+	@./deploy/setup/python.sh
+
+lint: ## Check formatting, go vet and staticcheck
+	@echo "== gofmt, go vet, staticcheck"
+	@wrong=$$(gofmt -l $$(find . -name '*.go' -not -path '*/.*' -not -path '*/testdata/*')) || exit 1; \
+		if [ -n "$$wrong" ]; then echo "not formatted (make fmt):"; echo "$$wrong"; exit 1; fi
+	go vet ./...
+	go run $(STATICCHECK) ./...
+
+fmt: ## Format all Go files
+	gofmt -w $$(find . -name '*.go' -not -path '*/.*' -not -path '*/testdata/*')
+
+unit: ## Run the tests beside the code
+	@echo "== unit tests"
+	go test $$(go list ./... | grep -v '/test$$')
+
+race: ## Run the concurrent packages under the race detector
+	@echo "== race detector"
+	@if command -v "$$(go env CC)" >/dev/null 2>&1; then \
+		echo "CGO_ENABLED=1 go test -race -short $(RACE)"; CGO_ENABLED=1 go test -race -short $(RACE); \
+	elif [ "$$CI" = true ]; then \
+		echo "the race detector needs a C compiler ($$(go env CC) is missing)"; exit 1; \
+	else \
+		echo "SKIPPED: the race detector needs a C compiler ($$(go env CC) is missing)"; \
+	fi
+
+fuzz: ## Fuzz the readers of mail for FUZZTIME each
+	@echo "== fuzz, $(FUZZTIME) each"
+	@for f in $(FUZZ); do \
+		echo "go test -run '^$$' -fuzz '^$${f#*:}$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 5x $${f%%:*}"; \
+		go test -run '^$$' -fuzz "^$${f#*:}$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 5x "$${f%%:*}" || exit 1; \
+	done
+
+e2e: ## Drive the built program through a private Postfix
+	@echo "== end to end"
+	go test -count=1 ./test
+
+bench: ## Run the benchmarks
+	go test -run '^$$' -bench . -benchmem ./...
+
+clean: ## Remove what was built; the cache of unpacked servers stays
+	rm -rf bin
