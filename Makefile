@@ -53,8 +53,11 @@ build: ## Build bin/cloakroom
 	@$(BUILD) -o bin/cloakroom ./cmd/cloakroom
 	@echo "built bin/cloakroom"
 
-demo: demo-plan setup build ## Show Cloakroom with a private Postfix and real mail
-	@go run ./deploy/demo $(if $(KEEP),-keep)
+demo: demo-plan build ## Show Cloakroom with a private Postfix and real mail
+	@./deploy/setup/postfix.sh
+	@go build -o bin/demo ./deploy/demo
+	@echo
+	@exec bin/demo $(if $(filter-out 0,$(KEEP)),-keep)
 
 demo-plan:
 	@echo "make demo will:"

@@ -189,6 +189,13 @@ type figures struct {
 
 func TestCorpusWithEveryAttachmentLinked(t *testing.T) {
 	samples := corpus(t)
+	runLinked(t, samples).print(len(samples) / 2)
+}
+
+// runLinked passes all samples through a flow that links whatever it may, and
+// checks what came of them.
+func runLinked(t *testing.T, samples []sample) *corpusRun {
+	t.Helper()
 	run := &corpusRun{
 		t: t, w: newWorld(t, linkAll), figures: map[string]*figures{"stored": {}, "wire": {}},
 		reasons: map[string]map[string]int{}, whole: map[string]map[string]int{},
@@ -206,7 +213,7 @@ func TestCorpusWithEveryAttachmentLinked(t *testing.T) {
 		t.Errorf("%d links for %d messages that came twice each", n, want)
 	}
 	run.checkReaders()
-	run.print(len(samples) / 2)
+	return run
 }
 
 // take passes one message through, twice, and checks all that needs no other

@@ -108,11 +108,11 @@ func (m *Mail) explainPart(p *message.Part) ExplainedPart {
 	}
 	e.Size, e.Sniffed, e.Names = p.Content.Size, p.Content.Sniffed, p.Names
 	e.Fate = "stays: no rule links it"
-	if p.Keep != "" {
-		e.Fate = "stays: " + p.Keep
-	}
 	if reason, ok := m.kept[p.Index]; ok {
 		e.Fate = "stays: " + reason
+	}
+	if p.Keep != "" {
+		e.Fate = "stays: " + p.Keep
 	}
 	for _, t := range m.taken {
 		if t == p {

@@ -3,6 +3,8 @@ package flow
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 
 	"cloakroom/ledger"
 	"cloakroom/message"
@@ -68,10 +70,24 @@ func (m *Mail) understand() error {
 func (m *Mail) decide() {
 	m.plan = m.settings.Policy.Decide(m.facts(m.tree))
 	m.kept = make(map[int]string)
+	parts := m.leaves()
 	for _, k := range m.plan.Kept() {
 		m.kept[k.Part] = k.Reason
 	}
-	parts := m.leaves()
+	for _, d := range m.plan.Decisions {
+		switch {
+		case m.kept[d.Part] != "" || d.Link || d.Rule == "":
+		case d.Failed:
+			m.kept[d.Part] = fmt.Sprintf("rule %q failed", d.Rule)
+		default:
+			m.kept[d.Part] = fmt.Sprintf("rule %q keeps it", d.Rule)
+		}
+	}
+	for i := range m.kept {
+		if parts[i].Keep != "" {
+			m.kept[i] = parts[i].Keep
+		}
+	}
 	for _, l := range m.plan.Links() {
 		p := parts[l.Part]
 		switch {
@@ -124,13 +140,38 @@ func (m *Mail) linked() []policy.Linked {
 
 // key identifies the mail, so that its repetition finds what was made.
 func (m *Mail) key() ledger.Key {
-	return ledger.KeyOf(m.header.Get("Message-Id"), m.header.Get("Date"), m.env.Sender, m.env.RecipientAddresses(), m.tree.Digest)
+	id, date := m.header.Get("Message-Id"), m.header.Get("Date")
+	if id == "" || date == "" {
+		id += "\x00" + m.untraced()
+	}
+	return ledger.KeyOf(id, date, m.env.Sender, m.env.RecipientAddresses(), m.tree.Digest)
+}
+
+// untraced is the header without trace fields (RFC 5321 section 4.4), which
+// differ each time a mail comes: what tells mails apart that have no identity.
+func (m *Mail) untraced() string {
+	var b strings.Builder
+	for f := m.header.Fields(); f.Next(); {
+		if f.Key() != "Received" && f.Key() != "Return-Path" {
+			b.WriteString(f.Key() + ":" + f.Value() + "\n")
+		}
+	}
+	return b.String()
+}
+
+// wish is the link that this mail wants, as of now: MAIL FROM may have come
+// long before.
+func (m *Mail) wish() sisa.Wish {
+	w := sisa.Wish{Mail: m.key(), Life: m.plan.Lifetime(m.linked()), Now: m.report.decided}
+	for _, p := range m.taken {
+		w.Parts = append(w.Parts, p.Index)
+	}
+	slices.Sort(w.Parts)
+	return w
 }
 
 // offer is the link this mail gets if it was never seen before.
-func (m *Mail) offer() sisa.Grant {
-	return sisa.Offer(m.engine.LinkKey, m.key(), 0, m.env.Received, m.expires())
-}
+func (m *Mail) offer() sisa.Grant { return sisa.Offer(m.engine.LinkKey, m.wish(), 0) }
 
 // rewrite describes the new message; it changes nothing.
 func (m *Mail) rewrite(g sisa.Grant) (*message.Rewrite, error) {

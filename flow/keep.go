@@ -1,12 +1,13 @@
 package flow
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
-	"time"
 
 	"cloakroom/internal/db"
 	"cloakroom/ledger"
@@ -128,38 +129,23 @@ func (m *Mail) storeSkeleton(ctx context.Context) error {
 	return nil
 }
 
-// expires is when the link ends, by what the rules agreed on; zero is never.
-func (m *Mail) expires() time.Time {
-	life := m.plan.Lifetime(m.linked())
-	if life == 0 {
-		return time.Time{}
-	}
-	return m.env.Received.Add(life)
-}
-
 // commit writes record, references and link in one transaction: the point of
 // no return. A mail that has its record already gets its own link again.
 func (m *Mail) commit(ctx context.Context) (sisa.Grant, error) {
-	record, key, now, expires := m.record, m.engine.LinkKey, m.env.Received, m.expires()
-	sizes := make(map[[32]byte]int64)
-	for _, p := range m.taken {
-		sizes[p.Content.SHA256] = p.Content.Size
-	}
-	if !record.Skeleton.Blob.IsZero() {
-		sizes[record.Skeleton.Blob] = record.Skeleton.Stored
-	}
+	record, key, wish := m.record, m.engine.LinkKey, m.wish()
+	used := m.references()
 	link := new(sisa.Grant)
 	entry := db.Entry{{Kind: "mail", Data: record}, {Kind: "link", Data: link}}
 	err := m.engine.DB.Commit(ctx, entry, func(ctx context.Context, tx db.Tx) error {
 		if _, err := ledger.Put(ctx, tx, record); err != nil {
 			return err
 		}
-		for sum, size := range sizes {
-			if err := sisa.Use(ctx, tx, sum, size, now); err != nil {
+		for _, ref := range used {
+			if err := sisa.Use(ctx, tx, ref.SHA256, ref.Size, wish.Now); err != nil {
 				return err
 			}
 		}
-		g, err := sisa.Issue(ctx, tx, key, record.Key, now, expires)
+		g, err := sisa.Issue(ctx, tx, key, wish)
 		*link = g
 		return err
 	})
@@ -167,4 +153,19 @@ func (m *Mail) commit(ctx context.Context) (sisa.Grant, error) {
 		return sisa.Grant{}, fmt.Errorf("record the mail: %w", err)
 	}
 	return *link, nil
+}
+
+// references lists the blobs that the record refers to, each once, by hash:
+// two mails that share blobs lock the rows of these in the same order, and so
+// never wait for each other in a circle.
+func (m *Mail) references() []blob.Ref {
+	var refs []blob.Ref
+	for _, p := range m.taken {
+		refs = append(refs, blob.Ref{SHA256: p.Content.SHA256, Size: p.Content.Size})
+	}
+	if s := &m.record.Skeleton; !s.Blob.IsZero() {
+		refs = append(refs, blob.Ref{SHA256: s.Blob, Size: s.Stored})
+	}
+	slices.SortFunc(refs, func(a, b blob.Ref) int { return bytes.Compare(a.SHA256[:], b.SHA256[:]) })
+	return slices.Compact(refs)
 }

@@ -3,6 +3,7 @@ package flow
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"time"
 
@@ -57,8 +58,17 @@ func (m *Mail) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// Original is the body as it came, for a door that must write it itself.
-func (m *Mail) Original() io.Reader { return m.spool.Reader() }
+// Original is the body as it came, for a door that must write it itself. It
+// is an error when not all of it could be kept.
+func (m *Mail) Original() (io.Reader, error) {
+	if m.failed != nil {
+		return nil, fmt.Errorf("spool the message: %w", m.failed)
+	}
+	if m.tooLarge {
+		return nil, fmt.Errorf("message over the limit of %d bytes", int64(MaxMessage))
+	}
+	return m.spool.Reader(), nil
+}
 
 // Close frees what the message holds. The outcome's body is gone with it.
 func (m *Mail) Close() {
@@ -72,9 +82,9 @@ func (m *Mail) Close() {
 // the outcome relies on. An error means a temporary failure: answer 4xx.
 func (m *Mail) Finish(ctx context.Context) (*Outcome, error) {
 	out, err := m.finish(ctx)
-	if err != nil && m.settings.AcceptOnError && ctx.Err() == nil {
+	if err != nil && (m.settings.Observe || m.settings.AcceptOnError && ctx.Err() == nil) {
 		// Nothing but links is at stake here: the mail is whole without them.
-		m.engine.Log.Error("mail passes unchanged after an error, as on_error says", "queue_id", m.env.QueueID, "err", err)
+		m.engine.Log.Error("mail passes unchanged after an error, as mode or on_error says", "queue_id", m.env.QueueID, "err", err)
 		return &Outcome{}, nil
 	}
 	if err == nil {

@@ -136,20 +136,31 @@ func (run *corpusRun) checkReaders() {
 		}
 	}
 	byPython := python(t, paths)
-	compared := 0
+	compared, unread := 0, 0
 	for i, s := range run.linked {
-		n, err := s.compare("Python", byPython[2*i], byPython[2*i+1])
+		n, err := s.compare(byPython[2*i], byPython[2*i+1])
 		if err != nil {
-			t.Errorf("%s: %v", s, err)
+			t.Errorf("%s: Python: %v", s, err)
 		}
-		m, err := s.compare("go-message", goMessage(s.raw), goMessage(s.first.raw()))
-		if err != nil {
-			t.Errorf("%s: %v", s, err)
+		compared += n
+		n, err = s.compare(goMessage(s.raw), goMessage(s.first.raw()))
+		if cannot := new(cannotReadError); errors.As(err, &cannot) {
+			// What one reader does not read at all says nothing; Python read it.
+			t.Logf("%s: go-message: %v", s, err)
+			unread++
+		} else if err != nil {
+			t.Errorf("%s: go-message: %v", s, err)
 		}
-		compared += n + m
+		compared += n
 	}
-	t.Logf("%d messages read by two other readers before and after: %d contents of linked parts agree", len(run.linked), compared)
+	t.Logf("%d messages read by Python before and after, %d by go-message too: %d contents of linked parts agree",
+		len(run.linked), len(run.linked)-unread, compared)
 }
+
+// cannotReadError tells that a reader does not understand the original.
+type cannotReadError struct{ reason string }
+
+func (e *cannotReadError) Error() string { return "cannot read the original: " + e.reason }
 
 // compare fails unless a reader sees in the old message what was stored, and
 // in the new one everything else and the notice. It returns how many linked
@@ -158,24 +169,21 @@ func (run *corpusRun) checkReaders() {
 // Contents are compared byte for byte, for 7bit and 8bit parts too: all three
 // readers give the line break before a delimiter to the delimiter (RFC 2046
 // section 5.1.1), and none of them converts line ends.
-func (s *linkedSample) compare(reader string, before, after reading) (linked int, err error) {
-	fail := func(format string, args ...any) (int, error) {
-		return linked, fmt.Errorf("%s: %s", reader, fmt.Sprintf(format, args...))
-	}
+func (s *linkedSample) compare(before, after reading) (linked int, err error) {
 	unclosed := func(r reading) bool {
 		// go-message calls the end of an unclosed multipart an error, after it
 		// gave out all parts.
 		return !s.closed() && strings.HasSuffix(r.Error, "EOF")
 	}
 	if before.Error != "" && !unclosed(before) {
-		return fail("cannot read the original: %s", before.Error)
+		return 0, &cannotReadError{before.Error}
 	}
 	if after.Error != "" && !unclosed(after) {
-		return fail("cannot read the new message: %s", after.Error)
+		return linked, fmt.Errorf("cannot read the new message: %s", after.Error)
 	}
 	parts := s.parts()
 	if len(before.Leaves) != len(parts) {
-		return fail("sees %d parts in the original, we see %d", len(before.Leaves), len(parts))
+		return linked, fmt.Errorf("sees %d parts in the original, we see %d", len(before.Leaves), len(parts))
 	}
 	for i, p := range parts {
 		if !s.taken(p) {
@@ -183,19 +191,16 @@ func (s *linkedSample) compare(reader string, before, after reading) (linked int
 		}
 		seen := before.Leaves[i]
 		if want := fmt.Sprintf("%x", p.Content.SHA256); seen.Broken != "" || seen.SHA256 != want || seen.Size != p.Content.Size {
-			return fail("part %d (%s, %s) has %d bytes (%s), stored are %d", p.Index, p.Type.Text, p.Encoding, seen.Size, seen.Broken, p.Content.Size)
+			return linked, fmt.Errorf("part %d (%s, %s) has %d bytes (%s), stored are %d", p.Index, p.Type.Text, p.Encoding, seen.Size, seen.Broken, p.Content.Size)
 		}
 		linked++
 	}
 	for _, d := range after.Defects {
 		if !slices.Contains(before.Defects, d) {
-			return fail("finds a defect in the new message that was not in the old one: %s", d)
+			return linked, fmt.Errorf("finds a defect in the new message that was not in the old one: %s", d)
 		}
 	}
-	if err := s.compareRest(before.Leaves, after.Leaves); err != nil {
-		return fail("%v", err)
-	}
-	return linked, nil
+	return linked, s.compareRest(before.Leaves, after.Leaves)
 }
 
 // closed tells whether every multipart has its close delimiter.

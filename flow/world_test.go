@@ -39,6 +39,7 @@ type world struct {
 	blobs    *blob.Local
 	db       *db.DB
 	dir      string
+	now      time.Time // what the engine takes for the time
 	log      lockedBuffer
 }
 
@@ -55,7 +56,7 @@ func openWorld(t testing.TB, dir string, o db.Options, rules []policy.Rule) *wor
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{dir: dir}
+	w := &world{dir: dir, now: received}
 	if w.blobs, err = blob.OpenLocal(filepath.Join(dir, "blobs")); err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +80,7 @@ func openWorld(t testing.TB, dir string, o db.Options, rules []policy.Rule) *wor
 		Settings: func() *flow.Settings { s := w.settings; return &s },
 		Spool:    buffers, Blobs: w.blobs, DB: w.db,
 		LinkKey: bytes.Repeat([]byte{7}, 32),
-		Now:     time.Now, Log: log,
+		Now:     func() time.Time { return w.now }, Log: log,
 	}
 	return w
 }
@@ -154,7 +155,11 @@ func (w *world) deliver(ctx context.Context, env *flow.Envelope, raw []byte, chu
 		edited.Raw = message.ApplyHeader(h, out.Header)
 		d.head = edited.Block()
 	}
-	if d.body, err = io.ReadAll(m.Original()); err != nil {
+	original, err := m.Original()
+	if err != nil {
+		return nil, err
+	}
+	if d.body, err = io.ReadAll(original); err != nil {
 		return nil, err
 	}
 	if out.Body != nil {

@@ -15,10 +15,11 @@ import (
 
 // Commands and answers that go-milter has no names for.
 const (
-	codeUnknown  gomilter.Code = 'U' // SMFIC_UNKNOWN: an SMTP command the MTA does not know
-	respProgress               = 'p' // SMFIR_PROGRESS
-	respReply                  = 'y' // SMFIR_REPLYCODE
-	respReplBody               = 'b' // SMFIR_REPLBODY
+	codeUnknown gomilter.Code = 'U' // SMFIC_UNKNOWN: an SMTP command the MTA does not know
+
+	respProgress byte = 'p' // SMFIR_PROGRESS
+	respReply    byte = 'y' // SMFIR_REPLYCODE
+	respReplBody byte = 'b' // SMFIR_REPLBODY
 )
 
 // packetHead is the bytes before a packet's payload: length (4) and code.

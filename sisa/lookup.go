@@ -53,13 +53,13 @@ func (l *Links) ByID(ctx context.Context, id string) (Link, error) {
 	if expires.Valid && !l.now().Before(link.Expires) {
 		return Link{}, ErrExpired
 	}
-	link.Files, err = l.files(ctx, mail)
+	link.Files, err = l.files(ctx, raw, mail)
 	return link, err
 }
 
-func (l *Links) files(ctx context.Context, mail []byte) ([]File, error) {
-	rows, err := l.db.Read().QueryContext(ctx, `SELECT part, name, type, size, sha256 FROM parts
-		WHERE mail = $1 AND linked = 1 ORDER BY part`, mail)
+func (l *Links) files(ctx context.Context, link, mail []byte) ([]File, error) {
+	rows, err := l.db.Read().QueryContext(ctx, `SELECT p.part, p.name, p.type, p.size, p.sha256 FROM link_parts lp
+		JOIN parts p ON p.mail = $2 AND p.part = lp.part WHERE lp.link = $1 ORDER BY p.part`, link, mail)
 	if err != nil {
 		return nil, fmt.Errorf("files of mail %x: %w", mail, err)
 	}
@@ -118,8 +118,9 @@ type Filter struct {
 }
 
 const rowQuery = `SELECT l.id, l.mail, l.generation, l.created, l.expires, l.revoked, m.sender, m.subject, m.queue_id,
-	(SELECT COUNT(*) FROM parts p WHERE p.mail = l.mail AND p.linked = 1),
-	(SELECT CAST(COALESCE(SUM(p.size), 0) AS BIGINT) FROM parts p WHERE p.mail = l.mail AND p.linked = 1),
+	(SELECT COUNT(*) FROM link_parts lp WHERE lp.link = l.id),
+	(SELECT CAST(COALESCE(SUM(p.size), 0) AS BIGINT) FROM link_parts lp JOIN parts p ON p.mail = l.mail AND p.part = lp.part
+		WHERE lp.link = l.id),
 	(SELECT COUNT(*) FROM downloads d WHERE d.link = l.id)
 	FROM links l JOIN mails m ON m.key = l.mail
 	WHERE l.id >= $1 AND l.id <= $2 AND ($3 = '' OR m.sender = $3) ORDER BY l.created DESC, l.id LIMIT $4`

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"cloakroom/internal/db"
@@ -32,6 +33,11 @@ CREATE TABLE links (
 	UNIQUE (mail, generation)
 );
 CREATE INDEX links_created ON links (created);
+CREATE TABLE link_parts (
+	link BYTEA NOT NULL REFERENCES links (id),
+	part INTEGER NOT NULL,
+	PRIMARY KEY (link, part)
+);
 CREATE TABLE downloads (
 	link BYTEA NOT NULL,
 	part INTEGER NOT NULL,
@@ -47,44 +53,106 @@ type Grant struct {
 	ID         ledger.Hash `json:"id"` // SHA-256 of the token
 	Mail       ledger.Key  `json:"mail"`
 	Generation uint32      `json:"generation"`
+	Parts      []int       `json:"parts"` // what it opens, in order
 	Created    time.Time   `json:"created"`
 	Expires    time.Time   `json:"expires,omitzero"`
 
 	Token string `json:"-"`
 }
 
+// Wish is the link that a mail wants.
+type Wish struct {
+	Mail  ledger.Key
+	Parts []int         // in order
+	Life  time.Duration // 0 is forever
+	Now   time.Time
+}
+
+func (w Wish) expires() time.Time {
+	if w.Life == 0 {
+		return time.Time{}
+	}
+	return w.Now.Add(w.Life)
+}
+
 // Offer makes the grant of a generation; it is stored nowhere yet.
-func Offer(key []byte, mail ledger.Key, generation uint32, created, expires time.Time) Grant {
-	token := Token(key, mail, generation)
-	g := Grant{Mail: mail, Generation: generation, Created: created, Expires: expires, Token: token}
+func Offer(key []byte, w Wish, generation uint32) Grant {
+	token := Token(key, w.Mail, generation)
+	g := Grant{Mail: w.Mail, Generation: generation, Parts: w.Parts, Created: w.Now, Expires: w.expires(), Token: token}
 	id, _ := hex.DecodeString(TokenID(token))
 	copy(g.ID[:], id)
 	return g
 }
 
 // Issue stores the link of a mail. The link the mail has already is given
-// again, with its own expiry, unless it was revoked or has expired: then the
-// next generation is made.
-func Issue(ctx context.Context, tx db.Tx, key []byte, mail ledger.Key, now, expires time.Time) (Grant, error) {
+// again, with the expiry it has, if it opens the same parts; when it was
+// revoked, has expired or opens others, the next generation is made. A link
+// is prolonged, never shortened: to forever if that is wished now, and by the
+// whole life when less than half of it is left.
+func Issue(ctx context.Context, tx db.Tx, key []byte, w Wish) (Grant, error) {
+	old, live, err := latest(ctx, tx, key, w)
+	if err != nil {
+		return Grant{}, fmt.Errorf("look for the link of mail %s: %w", w.Mail, err)
+	}
+	if live && slices.Equal(old.Parts, w.Parts) {
+		return prolong(ctx, tx, old, w)
+	}
+	generation := uint32(0)
+	if old.Token != "" {
+		generation = old.Generation + 1
+	}
+	g := Offer(key, w, generation)
+	if _, err = tx.ExecContext(ctx, `INSERT INTO links (id, mail, generation, created, expires) VALUES ($1, $2, $3, $4, $5)`,
+		g.ID[:], w.Mail[:], generation, w.Now.UnixMilli(), toMillis(g.Expires)); err != nil {
+		return Grant{}, fmt.Errorf("store the link of mail %s: %w", w.Mail, err)
+	}
+	for _, part := range w.Parts {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO link_parts (link, part) VALUES ($1, $2)`, g.ID[:], part); err != nil {
+			return Grant{}, fmt.Errorf("store the link of mail %s: %w", w.Mail, err)
+		}
+	}
+	return g, nil
+}
+
+// latest reads the newest link of a mail, if there is one (its Token is ""
+// otherwise), and whether it still opens anything.
+func latest(ctx context.Context, tx db.Tx, key []byte, w Wish) (g Grant, live bool, err error) {
 	var generation uint32
 	var created int64
 	var until, revoked sql.NullInt64
-	err := tx.QueryRowContext(ctx, `SELECT generation, created, expires, revoked FROM links WHERE mail = $1
-		ORDER BY generation DESC LIMIT 1`, mail[:]).Scan(&generation, &created, &until, &revoked)
-	switch {
-	case errors.Is(err, sql.ErrNoRows):
-	case err != nil:
-		return Grant{}, fmt.Errorf("look for the link of mail %s: %w", mail, err)
-	case !revoked.Valid && (!until.Valid || until.Int64 > now.UnixMilli()):
-		return Offer(key, mail, generation, time.UnixMilli(created), fromMillis(until)), nil
-	default:
-		generation++
+	err = tx.QueryRowContext(ctx, `SELECT generation, created, expires, revoked FROM links WHERE mail = $1
+		ORDER BY generation DESC LIMIT 1`, w.Mail[:]).Scan(&generation, &created, &until, &revoked)
+	if errors.Is(err, sql.ErrNoRows) {
+		return Grant{}, false, nil
 	}
-	g := Offer(key, mail, generation, now, expires)
-	_, err = tx.ExecContext(ctx, `INSERT INTO links (id, mail, generation, created, expires) VALUES ($1, $2, $3, $4, $5)`,
-		g.ID[:], mail[:], generation, now.UnixMilli(), toMillis(expires))
 	if err != nil {
-		return Grant{}, fmt.Errorf("store the link of mail %s: %w", mail, err)
+		return Grant{}, false, err
+	}
+	g = Offer(key, w, generation)
+	g.Created, g.Expires, g.Parts = time.UnixMilli(created), fromMillis(until), nil
+	rows, err := tx.QueryContext(ctx, `SELECT part FROM link_parts WHERE link = $1 ORDER BY part`, g.ID[:])
+	if err != nil {
+		return Grant{}, false, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var part int
+		if err := rows.Scan(&part); err != nil {
+			return Grant{}, false, err
+		}
+		g.Parts = append(g.Parts, part)
+	}
+	return g, !revoked.Valid && (!until.Valid || until.Int64 > w.Now.UnixMilli()), rows.Err()
+}
+
+// prolong gives a live link again, later in its expiry where w asks for it.
+func prolong(ctx context.Context, tx db.Tx, g Grant, w Wish) (Grant, error) {
+	if g.Expires.IsZero() || w.Life != 0 && g.Expires.Sub(w.Now) >= w.Life/2 {
+		return g, nil
+	}
+	g.Expires = w.expires()
+	if _, err := tx.ExecContext(ctx, `UPDATE links SET expires = $2 WHERE id = $1`, g.ID[:], toMillis(g.Expires)); err != nil {
+		return Grant{}, fmt.Errorf("prolong the link of mail %s: %w", w.Mail, err)
 	}
 	return g, nil
 }
@@ -93,7 +161,8 @@ func Issue(ctx context.Context, tx db.Tx, key []byte, mail ledger.Key, now, expi
 // anew.
 func Use(ctx context.Context, tx db.Tx, sum [32]byte, size int64, now time.Time) error {
 	_, err := tx.ExecContext(ctx, `INSERT INTO blobs (sha256, size, created, used) VALUES ($1, $2, $3, $3)
-		ON CONFLICT (sha256) DO UPDATE SET used = excluded.used`, sum[:], size, now.UnixMilli())
+		ON CONFLICT (sha256) DO UPDATE SET used = excluded.used
+		WHERE excluded.used > blobs.used`, sum[:], size, now.UnixMilli())
 	if err != nil {
 		return fmt.Errorf("note use of blob %x: %w", sum, err)
 	}

@@ -21,7 +21,7 @@ import (
 func TestMailThroughPostfixBecomesLinks(t *testing.T) {
 	d := newDaemon(t, linkAll)
 	d.start()
-	p := startPostfix(t, "inet:"+d.milter, nil)
+	p := startPostfix(t, d.MilterAddr)
 
 	sizes := []int{1, 100 << 10, 1 << 20, 10 << 20, 50 << 20}
 	for i, size := range sizes {
@@ -53,7 +53,7 @@ func TestMailThroughPostfixBecomesLinks(t *testing.T) {
 func TestMailBySendmailCommandBecomesLinks(t *testing.T) {
 	d := newDaemon(t, linkAll)
 	d.start()
-	p := startPostfix(t, "inet:"+d.milter, nil)
+	p := startPostfix(t, d.MilterAddr)
 	content := random(300<<10, 7)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -70,7 +70,7 @@ func TestMailBySendmailCommandBecomesLinks(t *testing.T) {
 func TestMailThatNoRuleTouchesIsDeliveredByteForByte(t *testing.T) {
 	d := newDaemon(t, "rules:\n  - name: large\n    if: attachment.size > 1 * MB\n    link: {}\n")
 	d.start()
-	p := startPostfix(t, "inet:"+d.milter, nil)
+	p := startPostfix(t, d.MilterAddr)
 	plain := []byte("From: " + alice + "\nTo: " + bob + "\nSubject: hello\n\nno attachment\n")
 	small := compose(alice, []string{bob}, "small", file{"x.pdf", "application/pdf", random(1000, 3)})
 	for i, msg := range [][]byte{plain, small} {
@@ -96,7 +96,7 @@ func TestMailThatNoRuleTouchesIsDeliveredByteForByte(t *testing.T) {
 func TestSameMailTwiceHasOneRecordAndOneLink(t *testing.T) {
 	d := newDaemon(t, linkAll)
 	d.start()
-	p := startPostfix(t, "inet:"+d.milter, nil)
+	p := startPostfix(t, d.MilterAddr)
 	msg := toCRLF(compose(alice, []string{bob}, "twice", file{"a.pdf", "application/pdf", random(50000, 9)}))
 	send(t, p, alice, []string{bob}, msg)
 	send(t, p, alice, []string{bob}, msg)
@@ -122,7 +122,7 @@ func TestSameMailTwiceHasOneRecordAndOneLink(t *testing.T) {
 func TestMailWaitsWhileCloakroomIsStopped(t *testing.T) {
 	d := newDaemon(t, linkAll)
 	d.start()
-	p := startPostfix(t, "inet:"+d.milter, nil)
+	p := startPostfix(t, d.MilterAddr)
 	d.stop()
 	content := random(200<<10, 11)
 	msg := compose(alice, []string{bob}, "stopped", file{"a.pdf", "application/pdf", content})
@@ -155,7 +155,7 @@ func TestMailWaitsWhileCloakroomIsStopped(t *testing.T) {
 func TestMessageInFlightSurvivesSIGTERM(t *testing.T) {
 	d := newDaemon(t, linkAll)
 	d.start()
-	p := startPostfix(t, "inet:"+d.milter, nil)
+	p := startPostfix(t, d.MilterAddr)
 	msg := toCRLF(compose(alice, []string{bob}, "flight", file{"a.pdf", "application/pdf", random(5<<20, 13)}))
 	conn, err := net.Dial("tcp", p.SMTPAddr())
 	if err != nil {
@@ -213,16 +213,14 @@ func readReply(t *testing.T, conn net.Conn) string {
 func TestReloadTakesNewRulesAndKeepsTheOldOnesOnAMistake(t *testing.T) {
 	d := newDaemon(t, "rules:\n  - name: nothing\n    link: false\n")
 	d.start()
-	p := startPostfix(t, "inet:"+d.milter, nil)
+	p := startPostfix(t, d.MilterAddr)
 	msg := func(subject string) []byte {
 		return toCRLF(compose(alice, []string{bob}, subject, file{"a.pdf", "application/pdf", random(5000, 17)}))
 	}
 	send(t, p, alice, []string{bob}, msg("before"))
-	d.configure(linkAll)
-	d.signalHUP("configuration reloaded")
+	d.reload(linkAll, "configuration reloaded")
 	send(t, p, alice, []string{bob}, msg("after"))
-	d.configure("rules:\n  - name: broken\n    if: attachment.nmae == 'x'\n    link: {}\n")
-	d.signalHUP("configuration not reloaded")
+	d.reload("rules:\n  - name: broken\n    if: attachment.nmae == 'x'\n    link: {}\n", "configuration not reloaded")
 	send(t, p, alice, []string{bob}, msg("still"))
 	got := mailbox(t, p, bob, 3)
 	for i, want := range []int{0, 1, 1} {
@@ -230,15 +228,15 @@ func TestReloadTakesNewRulesAndKeepsTheOldOnesOnAMistake(t *testing.T) {
 			t.Errorf("mail %d has %d links, want %d", i, n, want)
 		}
 	}
-	if !strings.Contains(d.log.String(), "nmae") {
-		t.Errorf("the log does not name the mistake:\n%s", d.log)
+	if !strings.Contains(d.running.Log(), "nmae") {
+		t.Errorf("the log does not name the mistake:\n%s", d.running.Log())
 	}
 }
 
 func TestObserveChangesNothing(t *testing.T) {
 	d := newDaemon(t, "mode: observe\n"+linkAll)
 	d.start()
-	p := startPostfix(t, "inet:"+d.milter, nil)
+	p := startPostfix(t, d.MilterAddr)
 	msg := compose(alice, []string{bob}, "observed", file{"a.pdf", "application/pdf", random(5000, 19)})
 	send(t, p, alice, []string{bob}, toCRLF(msg))
 	got := mailbox(t, p, bob, 1)[0]
@@ -251,20 +249,13 @@ func TestObserveChangesNothing(t *testing.T) {
 
 func TestUnixSocketServesPostfix(t *testing.T) {
 	d := newDaemon(t, linkAll)
-	sock := filepath.Join(d.dir, "milter.sock")
-	if err := os.Chmod(d.dir, 0o755); err != nil {
+	if err := os.Chmod(d.Folder, 0o755); err != nil { // Postfix has to reach the socket
 		t.Fatal(err)
 	}
-	text, err := os.ReadFile(d.config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	text = bytes.Replace(text, []byte("listen: inet:"+d.milter), []byte("listen: unix:"+sock+"\n  socket_mode: \"0666\""), 1)
-	if err := os.WriteFile(d.config, text, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	d.MilterAddr = "unix:" + filepath.Join(d.Folder, "milter.sock")
+	d.MilterConfig = []string{`socket_mode: "0666"`}
 	d.start()
-	p := startPostfix(t, "unix:"+sock, nil)
+	p := startPostfix(t, d.MilterAddr)
 	send(t, p, alice, []string{bob}, toCRLF(compose(alice, []string{bob}, "unix", file{"a.pdf", "application/pdf", random(5000, 23)})))
 	if l := links(mailbox(t, p, bob, 1)[0]); len(l) != 1 {
 		t.Errorf("links %v", l)

@@ -8,7 +8,6 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -16,8 +15,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -48,161 +45,106 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// daemon is a running cloakroom.
+// daemon is a cloakroom that can be stopped and started again on its data.
 type daemon struct {
-	t      *testing.T
-	dir    string // configuration and data
-	config string
-	milter string // host:port
-	web    string
-	cmd    *exec.Cmd
-	log    *logBuffer
-	exited chan error
-}
-
-// logBuffer collects what the daemon logs.
-type logBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *logBuffer) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(b)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
+	t *testing.T
+	testserver.CloakroomOptions
+	running *testserver.Cloakroom
 }
 
 // linkAll is the rule most tests run with.
 const linkAll = "rules:\n  - name: everything\n    link: {}\n"
 
-// newDaemon writes a configuration with the given rules; start runs it.
-func newDaemon(t *testing.T, more string) *daemon {
+// newDaemon prepares a daemon with the given rules; start runs it.
+func newDaemon(t *testing.T, config string) *daemon {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "cloakroom-test-")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	d := &daemon{t: t, dir: dir, config: filepath.Join(dir, "cloakroom.yaml"), milter: freeAddr(t), web: freeAddr(t)}
-	d.configure(more)
-	return d
+	return &daemon{t: t, CloakroomOptions: testserver.CloakroomOptions{Binary: binary, Folder: dir, Config: config}}
 }
 
-// configure writes the configuration file anew.
-func (d *daemon) configure(more string) {
-	d.t.Helper()
-	text := fmt.Sprintf("hostname: mx.acmecorp.test\ndomains: [acmecorp.test]\ndata: %s\nmilter:\n  listen: inet:%s\nweb:\n  listen: %s\n  url: http://%s\n%s",
-		filepath.Join(d.dir, "data"), d.milter, d.web, d.web, more)
-	if err := os.WriteFile(d.config, []byte(text), 0o600); err != nil {
-		d.t.Fatal(err)
-	}
-}
-
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().String()
-}
-
-// start runs the daemon and waits until it is ready.
+// start runs the daemon and waits until it is ready. Its addresses stay the
+// same from the first start on.
 func (d *daemon) start() {
 	d.t.Helper()
-	d.log = new(logBuffer)
-	d.cmd = exec.Command(binary, "--config", d.config, "serve")
-	d.cmd.Stderr = d.log
-	d.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := d.cmd.Start(); err != nil {
+	ctx, cancel := context.WithCancel(context.Background())
+	d.t.Cleanup(cancel)
+	c, err := testserver.StartCloakroom(ctx, d.CloakroomOptions)
+	if err != nil {
 		d.t.Fatal(err)
 	}
-	d.exited = make(chan error, 1)
-	go func(cmd *exec.Cmd, exited chan error) { exited <- cmd.Wait() }(d.cmd, d.exited)
-	d.t.Cleanup(d.kill)
-	d.waitLog("msg=ready")
-}
-
-func (d *daemon) kill() {
-	if d.cmd != nil && d.cmd.ProcessState == nil {
-		d.cmd.Process.Kill()
-		<-d.exited
-		d.exited <- nil
-	}
-	if d.t.Failed() && d.log != nil {
-		d.t.Logf("log of cloakroom:\n%s", d.log)
-	}
+	d.running = c
+	d.MilterAddr, d.WebAddr = c.MilterAddr(), strings.TrimPrefix(c.WebURL(), "http://")
+	d.t.Cleanup(func() {
+		if d.t.Failed() {
+			d.t.Logf("log of cloakroom:\n%s", c.Log())
+		}
+		c.Stop()
+	})
 }
 
 // stop ends the daemon with SIGTERM and expects a clean exit.
 func (d *daemon) stop() {
 	d.t.Helper()
-	if err := d.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+	if err := d.running.Stop(); err != nil {
 		d.t.Fatal(err)
 	}
-	select {
-	case err := <-d.exited:
-		d.exited <- nil
-		if err != nil {
-			d.t.Fatalf("cloakroom ended with %v", err)
-		}
-	case <-time.After(30 * time.Second):
-		d.t.Fatal("cloakroom does not stop")
+}
+
+// kill ends the daemon as a power failure would, but for the kernel's memory.
+func (d *daemon) kill() {
+	d.t.Helper()
+	if err := d.running.Signal("KILL"); err != nil {
+		d.t.Fatal(err)
 	}
-	d.cmd = nil
+	if err := d.running.Stop(); err == nil {
+		d.t.Fatal("a killed daemon ended cleanly")
+	}
 }
 
 // waitLog waits until the log has a text.
 func (d *daemon) waitLog(text string) {
 	d.t.Helper()
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		if strings.Contains(d.log.String(), text) {
-			return
-		}
-		select {
-		case err := <-d.exited:
-			d.exited <- err
-			d.t.Fatalf("cloakroom ended with %v:\n%s", err, d.log)
-		default:
-		}
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if err := d.running.WaitLog(ctx, text); err != nil {
+		d.t.Fatal(err)
 	}
-	d.t.Fatalf("no %q in the log:\n%s", text, d.log)
+}
+
+// reload gives the daemon another configuration and waits for what it says.
+func (d *daemon) reload(config, outcome string) {
+	d.t.Helper()
+	if err := d.running.Configure(config); err != nil {
+		d.t.Fatal(err)
+	}
+	if err := d.running.Signal("HUP"); err != nil {
+		d.t.Fatal(err)
+	}
+	d.waitLog(outcome)
 }
 
 // run runs a command beside the daemon.
 func (d *daemon) run(stdin io.Reader, args ...string) (stdout, stderr string, code int) {
 	d.t.Helper()
-	cmd := exec.Command(binary, append([]string{"--config", d.config}, args...)...)
-	var out, errs bytes.Buffer
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, &out, &errs
-	err := cmd.Run()
-	if _, ok := err.(*exec.ExitError); err != nil && !ok {
-		d.t.Fatal(err)
-	}
-	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	return d.running.Run(ctx, stdin, args...)
 }
 
-// startPostfix starts a Postfix with d as its milter; bob and carol have
-// mailboxes of ours, dave one elsewhere.
-func startPostfix(t *testing.T, milter string, extra map[string]string) *testserver.Postfix {
+// startPostfix starts a Postfix with a milter; bob and carol have mailboxes of
+// ours, dave one elsewhere.
+func startPostfix(t *testing.T, milter string) *testserver.Postfix {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
-	all := map[string]string{"message_size_limit": "209715200"}
-	for k, v := range extra {
-		all[k] = v
-	}
 	p, err := testserver.StartPostfix(ctx, testserver.PostfixOptions{
 		MilterAddr: milter,
 		Mailboxes:  []string{bob, carol, dave},
-		Extra:      all,
+		Extra:      map[string]string{"message_size_limit": "209715200"},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -314,19 +256,10 @@ func get(t *testing.T, address string) (int, []byte) {
 	return resp.StatusCode, b
 }
 
-// signalHUP reloads the configuration and waits for what the log says of it.
-func (d *daemon) signalHUP(outcome string) {
-	d.t.Helper()
-	if err := d.cmd.Process.Signal(syscall.SIGHUP); err != nil {
-		d.t.Fatal(err)
-	}
-	d.waitLog(outcome)
-}
-
 // breakStore takes the blob store away under the daemon.
 func breakStore(t *testing.T, d *daemon) {
 	t.Helper()
-	blobs := filepath.Join(d.dir, "data", "blobs")
+	blobs := filepath.Join(d.Folder, "data", "blobs")
 	if err := os.Rename(blobs, blobs+".away"); err != nil {
 		t.Fatal(err)
 	}
@@ -338,7 +271,7 @@ func breakStore(t *testing.T, d *daemon) {
 // mendStore brings it back.
 func mendStore(t *testing.T, d *daemon) {
 	t.Helper()
-	blobs := filepath.Join(d.dir, "data", "blobs")
+	blobs := filepath.Join(d.Folder, "data", "blobs")
 	if err := os.Remove(blobs); err != nil {
 		t.Fatal(err)
 	}

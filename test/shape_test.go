@@ -42,7 +42,7 @@ func leaves(t *testing.T, msg []byte) map[string][]string {
 func TestMessageThatIsOneAttachmentGetsANewBodyAndHeader(t *testing.T) {
 	d := newDaemon(t, linkAll)
 	d.start()
-	p := startPostfix(t, "inet:"+d.milter, nil)
+	p := startPostfix(t, d.MilterAddr)
 	content := random(40000, 31)
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "From: %s\r\nTo: %s\r\nSubject: scan\r\nMessage-ID: <scan@ext.test>\r\n", alice, bob)
@@ -74,7 +74,7 @@ func TestMessageThatIsOneAttachmentGetsANewBodyAndHeader(t *testing.T) {
 func TestAcceptedMailSurvivesKill(t *testing.T) {
 	d := newDaemon(t, linkAll)
 	d.start()
-	p := startPostfix(t, "inet:"+d.milter, nil)
+	p := startPostfix(t, d.MilterAddr)
 	const n = 8
 	sums := make(map[[32]byte]bool)
 	for i := range n {
@@ -82,10 +82,7 @@ func TestAcceptedMailSurvivesKill(t *testing.T) {
 		sums[sha256.Sum256(content)] = true
 		send(t, p, alice, []string{bob}, toCRLF(compose(alice, []string{bob}, fmt.Sprintf("kill-%d", i), file{"a.pdf", "application/pdf", content})))
 	}
-	d.cmd.Process.Kill() // as soon as the last mail is accepted
-	<-d.exited
-	d.exited <- nil
-	d.cmd = nil
+	d.kill() // as soon as the last mail is accepted
 	d.start()
 	for _, msg := range mailbox(t, p, bob, n) {
 		for _, l := range links(msg) {
@@ -102,7 +99,7 @@ func TestAcceptedMailSurvivesKill(t *testing.T) {
 func TestRepliesCarryAReferenceThatTheLogHas(t *testing.T) {
 	d := newDaemon(t, linkAll)
 	d.start()
-	p := startPostfix(t, "inet:"+d.milter, nil)
+	p := startPostfix(t, d.MilterAddr)
 	// The blob store is gone: a real fault that no link may survive.
 	breakStore(t, d)
 	msg := toCRLF(compose(alice, []string{bob}, "broken", file{"a.pdf", "application/pdf", random(5000, 41)}))
@@ -112,8 +109,8 @@ func TestRepliesCarryAReferenceThatTheLogHas(t *testing.T) {
 	}
 	ref := reply.Text[strings.LastIndex(reply.Text, "ref ")+4:]
 	ref = strings.TrimRight(ref, ")\r\n ")
-	if len(ref) < 6 || !strings.Contains(d.log.String(), "ref="+ref) {
-		t.Errorf("reference %q of %q is not in the log:\n%s", ref, reply.Text, d.log)
+	if len(ref) < 6 || !strings.Contains(d.running.Log(), "ref="+ref) {
+		t.Errorf("reference %q of %q is not in the log:\n%s", ref, reply.Text, d.running.Log())
 	}
 	mendStore(t, d)
 	send(t, p, alice, []string{bob}, msg)

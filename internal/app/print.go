@@ -146,7 +146,7 @@ func PrintExplanation(w io.Writer, ex *flow.Explanation) error {
 	var err error
 	switch {
 	case ex.Changes:
-		_, err = fmt.Fprintf(w, "The body would shrink from %s to %s.\n", message.FormatSize(ex.BodySize), message.FormatSize(ex.NewSize))
+		_, err = fmt.Fprintf(w, "The body would go from %s to %s.\n", message.FormatSize(ex.BodySize), message.FormatSize(ex.NewSize))
 	case ex.Passes != "":
 		_, err = fmt.Fprintf(w, "The mail passes unchanged: %s.\n", ex.Passes)
 	case ex.Alone != "":

@@ -74,6 +74,12 @@ func Filter(ctx context.Context, engine *flow.Engine, env *flow.Envelope, in io.
 	if err != nil {
 		return false, err
 	}
+	var body io.Reader
+	if o.Body == nil {
+		if body, err = m.Original(); err != nil {
+			return false, err
+		}
+	}
 	head := h.Block()
 	if len(o.Header) > 0 {
 		changedHeader := h
@@ -86,7 +92,7 @@ func Filter(ctx context.Context, engine *flow.Engine, env *flow.Envelope, in io.
 	if o.Body != nil {
 		_, err = o.Body.WriteTo(out)
 	} else {
-		_, err = io.Copy(out, m.Original())
+		_, err = io.Copy(out, body)
 	}
 	if err != nil {
 		return false, fmt.Errorf("write the message: %w", err)

@@ -55,6 +55,11 @@ func OpenStore(ctx context.Context, cfg *config.Config, create bool, log *slog.L
 	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
+	if !exists {
+		if err := refuseLostDatabase(cfg.Data, path); err != nil {
+			return nil, err
+		}
+	}
 	s := &Store{Dir: cfg.Data}
 	if cfg.SecretFile != "" {
 		s.Secret, err = secret.OpenFile(cfg.SecretFile)
@@ -73,6 +78,19 @@ func OpenStore(ctx context.Context, cfg *config.Config, create bool, log *slog.L
 	}
 	s.Links = sisa.NewLinks(s.DB, time.Now)
 	return s, nil
+}
+
+// refuseLostDatabase finds out that there was a database before. An empty one
+// in its place would forget every link, and a new secret would end them.
+func refuseLostDatabase(dir, path string) error {
+	segments, err := filepath.Glob(filepath.Join(dir, "journal", "*.jsonl"))
+	if err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	if len(segments) > 0 {
+		return fmt.Errorf("%s is missing, but %s has a journal: restore the database from the backup, or give an empty data directory", path, dir)
+	}
+	return nil
 }
 
 // Close closes what OpenStore opened.

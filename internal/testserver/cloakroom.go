@@ -31,6 +31,8 @@ type CloakroomOptions struct {
 	// MilterAddr is where the milter listens, in the words of PostfixOptions:
 	// "inet:127.0.0.1:8891" or "unix:/path"; "" is a free port.
 	MilterAddr string
+	// MilterConfig holds more lines for the milter section: `socket_mode: "0666"`.
+	MilterConfig []string
 	// WebAddr is the host:port of the pages, 127.0.0.1 and a free port if "".
 	WebAddr string
 	// Config is the rest of the configuration: YAML below the keys hostname,
@@ -139,8 +141,9 @@ func (c *Cloakroom) launch(ctx context.Context, removed string) error {
 // Configure writes the configuration file anew, with config as its variable
 // part. A running daemon takes notice at Signal("HUP").
 func (c *Cloakroom) Configure(config string) error {
-	text := fmt.Sprintf("hostname: mx.acmecorp.test\ndomains: [acmecorp.test]\ndata: %s\nmilter:\n  listen: %s\nweb:\n  listen: %s\n  url: %s\n%s",
-		filepath.Join(c.folder, "data"), c.opt.MilterAddr, c.opt.WebAddr, c.WebURL(), config)
+	milter := strings.Join(append([]string{"listen: " + c.opt.MilterAddr}, c.opt.MilterConfig...), "\n  ")
+	text := fmt.Sprintf("hostname: mx.acmecorp.test\ndomains: [acmecorp.test]\ndata: %s\nmilter:\n  %s\nweb:\n  listen: %s\n  url: %s\n%s",
+		filepath.Join(c.folder, "data"), milter, c.opt.WebAddr, c.WebURL(), config)
 	if err := os.WriteFile(c.ConfigFile(), []byte(text), 0o644); err != nil {
 		return fmt.Errorf("configure cloakroom: %w", err)
 	}
