@@ -29,6 +29,7 @@ type base64Reader struct {
 	unchecked bool   // buf has characters that nobody looked at yet
 	bufCol    int    // col of the first character in buf
 	bufLines  int    // lines before it
+	blocks    int64  // decoded before it
 	done      bool   // failed: everything else goes to raw
 	defect    string
 }
@@ -178,7 +179,7 @@ func (d *base64Reader) breakAt(b []byte) []byte {
 		return b
 	}
 	d.unchecked = false
-	d.prefix = fmt.Sprintf("%s %q %d %d", d.layout, d.trailer, d.lines, d.col)
+	d.prefix = d.sofar()
 	d.broken = true
 	d.layout = Layout{}
 	d.raw.Write(d.buf) // its layout is forgotten, and it may never decode
@@ -187,6 +188,12 @@ func (d *base64Reader) breakAt(b []byte) []byte {
 		d.cr = false
 	}
 	return b
+}
+
+// sofar tells everything about the encoded bytes up to here that the decoded
+// ones do not.
+func (d *base64Reader) sofar() string {
+	return fmt.Sprintf("%s %q %d %d %d", d.layout, d.trailer, d.lines, d.col, d.blocks*base64Block+int64(len(d.buf)))
 }
 
 // loose takes content whose lines follow no pattern: white space is skipped,
@@ -224,6 +231,7 @@ func (d *base64Reader) flush() {
 		return
 	}
 	d.out.Write(d.dec[:n])
+	d.blocks++
 	d.buf, d.bufCol, d.bufLines, d.unchecked = d.buf[:0], d.col, d.lines, false
 }
 
@@ -270,7 +278,7 @@ func (d *base64Reader) fail(reason string) {
 		d.raw.Write(d.buf)
 	}
 	if d.prefix == "" {
-		d.prefix = fmt.Sprintf("%s %q %d %d", d.layout, d.trailer, d.lines, d.col)
+		d.prefix = d.sofar()
 	}
 	d.done = true
 	d.defect = reason
@@ -302,6 +310,7 @@ func (d *base64Reader) close() {
 		}
 		d.layout.trailer = string(d.trailer)
 	}
+	d.out.Write(d.dec[:n])
 	if _, err := stdbase64.StdEncoding.Strict().Decode(d.dec, d.buf); err != nil && !d.broken {
 		// Bits behind the last byte are set: everybody decodes it alike, but
 		// an encoder would not write it.
@@ -309,7 +318,6 @@ func (d *base64Reader) close() {
 		d.raw.Write(d.buf)
 		d.layout = Layout{}
 	}
-	d.out.Write(d.dec[:n])
 }
 
 func isBase64(c byte) bool {

@@ -2,6 +2,7 @@ package message
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
 	"io"
@@ -246,6 +247,31 @@ func TestBase64DefectsAndLayouts(t *testing.T) {
 		}
 		if p.Content.Layout.String() != c.layout || p.Content.Defect != "" {
 			t.Errorf("%q: layout %s defect %q, want %s", c.body, p.Content.Layout, p.Content.Defect, c.layout)
+		}
+	}
+}
+
+// Bits set behind the last byte must not reach the bytes before it, and each
+// encoded form has a digest of its own.
+func TestIrregularBase64DecodesAsTheStandardLibraryDoes(t *testing.T) {
+	head := "Content-Transfer-Encoding: base64\r\nContent-Type: application/pdf\r\n\r\n"
+	digests := make(map[[32]byte]string)
+	for _, body := range []string{"2WaXc3s/0Q+=", "2WaXc3s/0Q8=", "QUJD2R==", "QR==", "AAAAA\nAA\nA", "AAAAA\nA\nAA", "AAAA\nAAAA", "AAAA AAAA"} {
+		tree := scan(t, head+body, 0)
+		if old, ok := digests[tree.Digest]; ok {
+			t.Errorf("%q and %q have one digest", old, body)
+		}
+		digests[tree.Digest] = body
+		want, err := base64.StdEncoding.DecodeString(strings.ReplaceAll(body, " ", ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got bytes.Buffer
+		if err := tree.Root.DecodeTo(&got, strings.NewReader(body)); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(got.Bytes(), want) || tree.Root.Content.SHA256 != sha256.Sum256(want) || tree.Root.Content.Defect != "" {
+			t.Errorf("%q: decoded %x, want %x (defect %q)", body, got.Bytes(), want, tree.Root.Content.Defect)
 		}
 	}
 }
