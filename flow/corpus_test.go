@@ -264,9 +264,7 @@ func chunkFor(raw []byte) int {
 func (run *corpusRun) checkLinked(ctx context.Context, env *flow.Envelope, s sample, d *delivery, ex *flow.Explanation) error {
 	l := &linkedSample{sample: s, first: d}
 	h, body := split(s.raw)
-	scan := message.NewScanner(h, message.NewInspector())
-	scan.Write(body)
-	l.tree = scan.Close()
+	l.tree = scanned(s.raw)
 	l.bodies, _ = message.Assess(l.tree, bytes.NewReader(body))
 	var err error
 	if l.record, err = run.w.recordOf(ctx, env.QueueID); err != nil {
@@ -292,6 +290,9 @@ func (run *corpusRun) checkLinked(ctx context.Context, env *flow.Envelope, s sam
 		return err
 	}
 	if err := l.checkHeader(h); err != nil {
+		return err
+	}
+	if err := l.checkScan(); err != nil {
 		return err
 	}
 	if err := run.w.checkBlobs(ctx, l.record); err != nil {

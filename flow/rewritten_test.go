@@ -87,6 +87,39 @@ func (s *linkedSample) checkSplice(x message.Splice) error {
 	return nil
 }
 
+// scanned is the structure of a message.
+func scanned(raw []byte) *message.Tree {
+	h, body := split(raw)
+	scan := message.NewScanner(h, message.NewInspector())
+	scan.Write(body)
+	return scan.Close()
+}
+
+// checkScan fails if the new message is one that we would not touch ourselves,
+// for a reason that the old one did not have.
+func (s *linkedSample) checkScan() error {
+	defects := func(t *message.Tree) map[string]int {
+		out := map[string]int{}
+		t.Root.Walk(func(p *message.Part) {
+			if !p.IsMultipart() && p.Content.Defect != "" {
+				out[p.Content.Defect]++
+			}
+		})
+		return out
+	}
+	tree := scanned(s.first.raw())
+	if tree.Opaque != "" {
+		return fmt.Errorf("the new message is opaque: %s", tree.Opaque)
+	}
+	before := defects(s.tree)
+	for defect, n := range defects(tree) {
+		if n > before[defect] {
+			return fmt.Errorf("the new message has a part that readers may see differently: %s", defect)
+		}
+	}
+	return nil
+}
+
 // checkHeader fails unless every field that no edit names is as it was.
 func (s *linkedSample) checkHeader(h message.Header) error {
 	edited := map[string]bool{}

@@ -2,9 +2,7 @@ package message
 
 import (
 	"bytes"
-	"html"
 	"io"
-	"net/url"
 	"strings"
 )
 
@@ -27,7 +25,12 @@ func (r Role) String() string {
 const maxBodyText = 1 << 20
 
 // Bodies are the texts that a reader sees first; either may be nil.
-type Bodies struct{ Text, HTML *Part }
+type Bodies struct {
+	Text, HTML *Part
+	// partial tells that readers may show an alternative that is neither: what
+	// stands in Text and HTML does not reach everybody.
+	partial bool
+}
 
 // Assess gives every leaf of t its Role, and the reason to keep it where there
 // is one. alone is not empty when nothing in the body may be edited at all.
@@ -52,12 +55,10 @@ func Assess(t *Tree, src io.ReaderAt) (b Bodies, alone string) {
 			invite = true
 		}
 	})
-	if invite {
-		t.Root.Walk(func(p *Part) {
-			if t := p.Type.Text; t == "text/calendar" || t == "application/ics" || Extension(p.Name) == "ics" {
-				p.Keep = "calendar invitation"
-			}
-		})
+	if alone == "" && invite {
+		// Programs show the invitation itself, and may show no text beside it:
+		// a notice there would not be seen.
+		alone = "calendar invitation"
 	}
 	if alone == "" && (isPGP(b.Text, src) || isPGP(b.HTML, src)) {
 		alone = "PGP inside the text"
@@ -82,21 +83,43 @@ func (b *Bodies) find(p *Part) {
 		b.find(relatedRoot(p))
 	case p.Type.Text == "multipart/alternative":
 		for _, c := range p.Children {
-			b.find(c)
+			before := *b
+			if b.find(c); *b == before && !isCalendar(c) {
+				b.partial = true
+			}
 		}
+	case isSealed(p):
 	default:
 		for _, c := range p.Children {
-			if b.find(c); b.Text != nil || b.HTML != nil {
+			before := *b
+			if b.find(c); b.Text != before.Text || b.HTML != before.HTML {
 				return
 			}
 		}
 	}
 }
 
-// isBodyText tells a text that is read in place from one that is a file.
+// isSealed tells the multiparts of which nothing inside may change: signatures
+// (RFC 1847) cover every byte, and reports (RFC 6522) are for programs.
+func isSealed(p *Part) bool {
+	switch p.Type.Text {
+	case "multipart/signed", "multipart/encrypted", "multipart/report":
+		return true
+	}
+	return false
+}
+
+func isCalendar(p *Part) bool {
+	return p.Type.Text == "text/calendar" || p.Type.Text == "application/ics"
+}
+
+// isBodyText tells a text that is read in place from one that is a file. A
+// name alone makes no file of what takes the place of the body.
 func isBodyText(p *Part) bool {
-	return (p.Type.Text == "text/plain" || p.Type.Text == "text/html") &&
-		p.Disposition.Text != "attachment" && (p.Name == "" || p.Parent == nil)
+	if p.Type.Text != "text/plain" && p.Type.Text != "text/html" || p.Disposition.Text == "attachment" {
+		return false
+	}
+	return p.Name == "" || p.Parent == nil || p.Parent.Type.Text == "multipart/alternative" || isRelatedRoot(p)
 }
 
 // CanCarryAttachments tells by its header whether a message may hold anything
@@ -109,7 +132,7 @@ func CanCarryAttachments(h Header) bool {
 // relatedRoot returns the part that a multipart/related shows (RFC 2387
 // section 3.2).
 func relatedRoot(p *Part) *Part {
-	if start := strings.Trim(p.Type.Get("start"), "<>"); start != "" {
+	if start := strings.Trim(p.Type.Get("start"), "<> \t"); start != "" {
 		for _, c := range p.Children {
 			if c.ContentID == start {
 				return c
@@ -119,34 +142,48 @@ func relatedRoot(p *Part) *Part {
 	return p.Children[0]
 }
 
+func isRelatedRoot(p *Part) bool {
+	return p.Parent != nil && p.Parent.Type.Text == "multipart/related" && relatedRoot(p.Parent) == p
+}
+
 // leaveAlone says why a message of this kind is never edited.
 func leaveAlone(root *Part) string {
-	switch t := root.Type.Text; t {
-	case "multipart/report", "multipart/signed", "multipart/encrypted", "message/partial", "message/external-body":
+	switch t := root.Type.Text; {
+	case isSealed(root), t == "message/partial", t == "message/external-body":
 		return t
 	}
-	if isCrypto(root) {
-		return root.Type.Text
+	return crypto(root)
+}
+
+// crypto says what a part of S/MIME (RFC 8551) or PGP/MIME (RFC 3156) is; ""
+// for others.
+func crypto(p *Part) string {
+	switch t := p.Type.Text; t {
+	case "application/pkcs7-mime", "application/x-pkcs7-mime",
+		"application/pkcs7-signature", "application/x-pkcs7-signature",
+		"application/pgp-encrypted", "application/pgp-signature", "application/pgp-keys":
+		return t
+	}
+	switch Extension(p.Name) {
+	case "p7m", "p7s", "p7c", "p7z": // RFC 8551 section 3.9: the name is enough
+		return "S/MIME"
+	}
+	if p.Parent != nil {
+		for _, c := range p.Parent.Children {
+			if c.Type.Text == "application/pgp-encrypted" {
+				// A gateway made multipart/mixed of it. Readers know to repair that.
+				return "beside application/pgp-encrypted"
+			}
+		}
 	}
 	return ""
 }
 
-// isCrypto tells the types of S/MIME (RFC 8551) and PGP/MIME (RFC 3156).
-func isCrypto(p *Part) bool {
-	switch p.Type.Text {
-	case "application/pkcs7-mime", "application/x-pkcs7-mime",
-		"application/pkcs7-signature", "application/x-pkcs7-signature",
-		"application/pgp-encrypted", "application/pgp-signature", "application/pgp-keys":
-		return true
-	}
-	return false
-}
-
-func role(p *Part, cids map[string]bool) Role {
+func role(p *Part, cids cidSet) Role {
 	switch {
 	case isBodyText(p):
 		return RoleBody
-	case p.Disposition.Text != "attachment" && p.ContentID != "" && inRelated(p) && (cids == nil || cids[p.ContentID]):
+	case p.Disposition.Text != "attachment" && p.ContentID != "" && inRelated(p) && cids.shows(p.ContentID):
 		return RoleInline
 	}
 	return RoleAttachment
@@ -164,17 +201,19 @@ func inRelated(p *Part) bool {
 // keepReason says why leaf p is not to be taken out, whatever policy says.
 func keepReason(p *Part) string {
 	for a := p.Parent; a != nil; a = a.Parent {
-		switch a.Type.Text {
-		case "multipart/signed", "multipart/encrypted", "multipart/report":
+		if isSealed(a) {
 			return "inside " + a.Type.Text
 		}
+	}
+	if reason := crypto(p); reason != "" && p.Role != RoleBody {
+		return reason
 	}
 	switch t := p.Type.Text; {
 	case p.Role == RoleBody:
 		return "text of the message"
 	case p.Role == RoleInline:
 		return "shown inside the HTML"
-	case isCrypto(p), t == "message/partial", t == "message/external-body", t == "message/delivery-status",
+	case t == "message/partial", t == "message/external-body", t == "message/delivery-status",
 		t == "message/disposition-notification", t == "message/feedback-report":
 		return t
 	case t == "application/ms-tnef" || t == "application/vnd.ms-tnef" || strings.EqualFold(p.Name, "winmail.dat"):
@@ -185,75 +224,21 @@ func keepReason(p *Part) string {
 		return "empty"
 	case p.Parent != nil && p.Parent.Type.Text == "multipart/alternative":
 		return "one of several alternatives"
-	case p.Parent != nil && p.Parent.Type.Text == "multipart/related" && relatedRoot(p.Parent) == p:
+	case isRelatedRoot(p):
 		return "root of multipart/related"
 	}
 	return ""
 }
 
-// references collects the Content-IDs that HTML in the message shows (RFC
-// 2392). It is nil when some HTML could not be read: then every part with a
-// Content-ID may be shown.
-func references(root *Part, src io.ReaderAt) map[string]bool {
-	cids := make(map[string]bool)
-	ok := true
-	root.Walk(func(p *Part) {
-		if p.IsMultipart() || p.Type.Text != "text/html" || !inRelated(p) {
-			return
-		}
-		text, err := p.decode(src, maxBodyText)
-		if err != nil || p.Content.Defect != "" {
-			ok = false
-			return
-		}
-		if cs, known := LookupCharset(p.Type.Get("charset")); known && !cs.ASCIICompatible() {
-			text = []byte(cs.Decode(text))
-		}
-		collectCIDs(cids, text)
-	})
-	if !ok {
-		return nil
-	}
-	return cids
-}
-
-// asciiLower is a copy of b in lower case, with every byte in its place.
-func asciiLower(b []byte) []byte {
-	out := bytes.Clone(b)
-	for i, c := range out {
-		if 'A' <= c && c <= 'Z' {
-			out[i] = c + 'a' - 'A'
-		}
-	}
-	return out
-}
-
-func collectCIDs(cids map[string]bool, text []byte) {
-	lower := asciiLower(text)
-	for at := 0; ; {
-		i := bytes.Index(lower[at:], []byte("cid:"))
-		if i < 0 {
-			return
-		}
-		at += i + len("cid:")
-		end := bytes.IndexAny(text[at:], "\"'<>() \t\r\n")
-		if end < 0 {
-			end = len(text) - at
-		}
-		id := html.UnescapeString(string(text[at : at+end]))
-		cids[id] = true
-		if u, err := url.PathUnescape(id); err == nil {
-			cids[u] = true
-		}
-	}
-}
-
 // isPGP tells whether the text of p is signed or encrypted in place: not a
-// byte may be added to it.
+// byte may be added to it. A text that is too large to look at takes none.
 func isPGP(p *Part, src io.ReaderAt) bool {
 	if p == nil {
 		return false
 	}
 	text, err := p.decode(src, maxBodyText)
-	return err == nil && bytes.Contains(text, []byte("-----BEGIN PGP "))
+	if err != nil {
+		return err != ErrTooLarge
+	}
+	return bytes.Contains(text, []byte("-----BEGIN PGP "))
 }

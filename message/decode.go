@@ -53,9 +53,14 @@ func (p *Part) DecodeTo(w io.Writer, src io.ReaderAt) error {
 	return out.err
 }
 
+// fits tells whether decode takes leaf p under limit.
+func (p *Part) fits(limit int64) bool {
+	return p.Content.Size <= limit && p.Body.Len() <= 4*limit
+}
+
 // decode returns the decoded content of leaf p, if it has at most limit bytes.
 func (p *Part) decode(src io.ReaderAt, limit int64) ([]byte, error) {
-	if p.Content.Size > limit || p.Body.Len() > 4*limit {
+	if !p.fits(limit) {
 		return nil, ErrTooLarge
 	}
 	b := make(sliceWriter, 0, p.Content.Size)

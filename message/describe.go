@@ -41,7 +41,7 @@ func (p *Part) describe() (reason string) {
 			p.Encoding = v
 		}
 	}
-	p.ContentID = strings.Trim(strings.TrimSpace(p.Header.Get("Content-Id")), "<>")
+	p.ContentID = strings.Trim(p.Header.Get("Content-Id"), "<> \t")
 	p.Name, p.Names = FileNames(p.Disposition, p.Type)
 	return reason
 }

@@ -53,7 +53,7 @@ func ParseLayout(s string) (Layout, error) {
 		return Layout{}, nil
 	}
 	l := Layout{kind: layoutBase64}
-	if n, err := fmt.Sscanf(s, "base64 %d %q %q", &l.width, &l.eol, &l.trailer); n != 3 || err != nil || l.width < 0 {
+	if n, err := fmt.Sscanf(s, "base64 %d %q %q", &l.width, &l.eol, &l.trailer); n != 3 || err != nil || l.width < 0 || l.String() != s {
 		return Layout{}, fmt.Errorf("unknown content layout %s", strconv.Quote(s))
 	}
 	return l, nil

@@ -8,6 +8,10 @@ import (
 	"unicode/utf8"
 )
 
+// maxLine is the longest line that may be made, in bytes without its end (RFC
+// 5322 section 2.1.1); MTAs break longer ones.
+const maxLine = 998
+
 // Notice is the block that tells the reader where the attachments are.
 type Notice struct {
 	URL     string    // the one link of the message
@@ -68,16 +72,42 @@ func (n Notice) HTML() []string {
 		`<table cellpadding="0" cellspacing="0" border="0">`,
 	}
 	for _, f := range n.Files {
+		lines = append(lines, labelHTML(`<tr><td `+cell+`><bdi>`, f.label())...)
 		lines = append(lines,
-			`<tr><td `+cell+`><bdi>`+asciiHTML(f.label())+`</bdi><br>`,
 			fmt.Sprintf(`<span %s>SHA-256 %x</span></td>`, small, f.SHA256),
 			`<td `+cell+`>`+FormatSize(f.Size)+`</td></tr>`)
 	}
 	u := asciiHTML(n.URL)
 	return append(lines, `</table>`,
-		`<p style="margin:8px 0 0;font:14px/20px sans-serif"><a href="`+u+`" style="color:#0b57d0">`+u+`</a></p>`,
+		`<p style="margin:8px 0 0;font:14px/20px sans-serif"><a href="`+u+`"`,
+		`style="color:#0b57d0">`+u+`</a></p>`,
 		`<p style="margin:4px 0 0;font:12px/18px sans-serif;color:#595959">`+asciiHTML(n.expiry())+`</p>`,
 		`</td></tr></table>`)
+}
+
+// labelHTML is a file name behind line, in as many lines as it needs. They
+// break inside of tags only, where a reader sees nothing of it.
+func labelHTML(line, label string) []string {
+	const perLine = 80 // characters, each of 10 bytes at most
+	var lines []string
+	for chars := []rune(label); len(chars) > 0; {
+		n := min(len(chars), perLine)
+		line += asciiHTML(string(chars[:n]))
+		if chars = chars[n:]; len(chars) > 0 {
+			lines = append(lines, line+"<wbr")
+			line = ">"
+		}
+	}
+	return append(lines, line+"</bdi><br>")
+}
+
+// longestLine is the length in bytes of the longest line of the notice.
+func (n Notice) longestLine() int {
+	longest := 0
+	for _, l := range append(n.Text(), n.HTML()...) {
+		longest = max(longest, len(l))
+	}
+	return longest
 }
 
 // asciiHTML escapes s for HTML text and attributes, in ASCII.
@@ -99,12 +129,17 @@ func asciiHTML(s string) string {
 func FormatSize(n int64) string {
 	const unit = 1024
 	switch {
+	case n == 1:
+		return "1 byte"
 	case n < unit:
 		return fmt.Sprintf("%d bytes", n)
-	case n < unit*unit:
-		return fmt.Sprintf("%.1f KB", float64(n)/unit)
-	case n < unit*unit*unit:
-		return fmt.Sprintf("%.1f MB", float64(n)/(unit*unit))
 	}
-	return fmt.Sprintf("%.1f GB", float64(n)/(unit*unit*unit))
+	v := float64(n) / unit
+	for _, name := range []string{"KB", "MB"} {
+		if v < unit-0.05 { // where one decimal does not round up to 1024.0
+			return fmt.Sprintf("%.1f %s", v, name)
+		}
+		v /= unit
+	}
+	return fmt.Sprintf("%.1f GB", v)
 }

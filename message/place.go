@@ -11,6 +11,9 @@ import (
 // and encoding of each. Nothing is placed unless every body that there is can
 // take it.
 func (r *rewriter) intoBodies(b Bodies) (placed bool, err error) {
+	if b.partial {
+		return false, nil
+	}
 	var splices []Splice
 	if b.HTML != nil {
 		s, ok, err := r.intoHTML(b.HTML)
@@ -34,8 +37,8 @@ func (r *rewriter) intoBodies(b Bodies) (placed bool, err error) {
 // lacks become "?" where the HTML beside it shows them right (lossy);
 // otherwise such a body does not take the notice.
 func (r *rewriter) intoText(p *Part, lossy bool) (Splice, bool, error) {
-	cs, ok := LookupCharset(p.Type.Get("charset"))
-	if !ok || !cs.ASCIICompatible() || p.Content.Defect != "" {
+	cs, ok := takesNotice(p)
+	if !ok {
 		return Splice{}, false, nil
 	}
 	var text strings.Builder
@@ -48,40 +51,37 @@ func (r *rewriter) intoText(p *Part, lossy bool) (Splice, bool, error) {
 		text.WriteString("\r\n")
 	}
 	block := text.String()
-	gap, err := r.gap(p)
+	if p.Encoding == "base64" {
+		old, err := p.decode(r.src, maxBodyText)
+		if err != nil {
+			return Splice{}, false, err
+		}
+		return Splice{p.Body, r.base64(p, append(old, gap(p, old)+block...))}, true, nil
+	}
+	end, err := readSpan(r.src, Span{max(p.Body.Start, p.Body.End-int64(len("=\r\n"))), p.Body.End})
 	if err != nil {
 		return Splice{}, false, err
 	}
-	at := Span{p.Body.End, p.Body.End}
-	switch p.Encoding {
-	case "7bit", "8bit", "binary":
-		return Splice{at, r.lines(gap + block)}, true, nil
-	case "quoted-printable":
-		return Splice{at, []byte(strings.ReplaceAll(gap, "\r\n", r.eol) + encodeQP(block, r.eol))}, true, nil
+	if p.Encoding == "quoted-printable" {
+		block = encodeQP(block, "\r\n")
 	}
-	old, err := p.decode(r.src, maxBodyText)
-	if err == ErrTooLarge {
-		return Splice{}, false, nil
-	}
-	if err != nil {
-		return Splice{}, false, err
-	}
-	return Splice{p.Body, encodeBase64(append(old, gap+block...), r.eol)}, true, nil
+	return Splice{Span{p.Body.End, p.Body.End}, r.lines(gap(p, end) + block)}, true, nil
 }
 
-// gap is what stands between the end of a text and the notice: an empty line.
-func (r *rewriter) gap(p *Part) (string, error) {
-	if p.Body.Len() == 0 {
-		return "", nil
+// gap is what stands, encoded, between the end of a text and the notice: an
+// empty line.
+func gap(p *Part, end []byte) string {
+	switch qp := p.Encoding == "quoted-printable"; {
+	case len(end) == 0:
+		return ""
+	case qp && bytes.HasSuffix(end, []byte("=")): // a soft line break that wants its line end
+		return "\r\n\r\n\r\n"
+	case qp && (bytes.HasSuffix(end, []byte("=\n")) || bytes.HasSuffix(end, []byte("=\r\n"))):
+		return "\r\n\r\n"
+	case bytes.HasSuffix(end, []byte("\n")):
+		return "\r\n"
 	}
-	var last [1]byte
-	if _, err := r.src.ReadAt(last[:], p.Body.End-1); err != nil && err != io.EOF {
-		return "", err
-	}
-	if last[0] == '\n' && p.Encoding != "base64" {
-		return "\r\n", nil
-	}
-	return "\r\n\r\n", nil
+	return "\r\n\r\n"
 }
 
 // encodeLine encodes one line for a charset; with ascii, for a 7bit body.
@@ -112,46 +112,65 @@ func (e charsetError) Error() string { return string(e) }
 
 const errNotASCII = charsetError("character beyond ASCII")
 
+// takesNotice tells whether lines of ASCII may be put into text p.
+func takesNotice(p *Part) (Charset, bool) {
+	cs, ok := LookupCharset(p.Type.Get("charset"))
+	switch {
+	case !ok, !cs.ASCIICompatible(), p.Content.Defect != "", !p.fits(maxBodyText):
+		return cs, false
+	case p.Header.Has("Content-Md5"), p.Header.Has("Content-Length"): // they would tell a lie (RFC 1864)
+		return cs, false
+	}
+	return cs, true
+}
+
 // intoHTML inserts the notice before the last </body>, or </html>, or at the
 // end of a text/html body.
 func (r *rewriter) intoHTML(p *Part) (Splice, bool, error) {
-	cs, ok := LookupCharset(p.Type.Get("charset"))
-	if !ok || !cs.ASCIICompatible() || p.Content.Defect != "" {
+	if _, ok := takesNotice(p); !ok {
 		return Splice{}, false, nil
 	}
-	raw, err := readSpan(r.src, p.Body, 4*maxBodyText)
-	if err == ErrTooLarge || p.Content.Size > maxBodyText {
-		return Splice{}, false, nil
-	}
+	raw, err := readSpan(r.src, p.Body)
 	if err != nil {
 		return Splice{}, false, err
+	}
+	text, offsets := raw, []int(nil)
+	switch p.Encoding {
+	case "quoted-printable":
+		text, offsets = decodeQPOffsets(raw)
+	case "base64":
+		if text, err = p.decode(r.src, maxBodyText); err != nil {
+			return Splice{}, false, err
+		}
+	}
+	i, ok := htmlEnd(text)
+	if !ok {
+		return Splice{}, false, nil
 	}
 	block := strings.Join(r.notice.HTML(), "\r\n")
 	switch p.Encoding {
-	case "7bit", "8bit", "binary":
-		at := p.Body.Start + int64(htmlEnd(raw))
-		return Splice{Span{at, at}, r.lines("\r\n" + block + "\r\n")}, true, nil
 	case "quoted-printable":
-		text, offsets := decodeQPOffsets(raw)
-		i := htmlEnd(text)
-		at, soft := p.Body.End, ""
-		if i < len(text) {
-			at, soft = p.Body.Start+int64(offsets[i]), "="
-		}
-		// Soft line breaks keep the lines around it within 76 characters.
-		lead := "=" + r.eol
-		if at == p.Body.Start || i == len(text) {
-			lead = r.eol
-		}
-		return Splice{Span{at, at}, []byte(lead + encodeQP(block, r.eol) + soft + r.eol)}, true, nil
+		return r.intoQuotedHTML(p, offsets, i, block), true, nil
+	case "base64":
+		s := string(text[:i]) + "\r\n" + block + "\r\n" + string(text[i:])
+		return Splice{p.Body, r.base64(p, []byte(s))}, true, nil
 	}
-	old, err := p.decode(r.src, maxBodyText)
-	if err != nil {
-		return Splice{}, false, err
+	at := p.Body.Start + int64(i)
+	return Splice{Span{at, at}, r.lines("\r\n" + block + "\r\n")}, true, nil
+}
+
+// intoQuotedHTML inserts block where decoded byte i of p begins.
+func (r *rewriter) intoQuotedHTML(p *Part, offsets []int, i int, block string) Splice {
+	at, soft := p.Body.End, ""
+	if i < len(offsets) {
+		at, soft = p.Body.Start+int64(offsets[i]), "="
 	}
-	i := htmlEnd(old)
-	text := string(old[:i]) + "\r\n" + block + "\r\n" + string(old[i:])
-	return Splice{p.Body, encodeBase64([]byte(text), r.eol)}, true, nil
+	// Soft line breaks keep the lines around it within 76 characters.
+	lead := "=" + r.eol
+	if at == p.Body.Start || i == len(offsets) {
+		lead = r.eol
+	}
+	return Splice{Span{at, at}, []byte(lead + encodeQP(block, r.eol) + soft + r.eol)}
 }
 
 // lines gives s the line ends of the message.
@@ -159,69 +178,13 @@ func (r *rewriter) lines(s string) []byte {
 	return []byte(strings.ReplaceAll(s, "\r\n", r.eol))
 }
 
-// htmlEnd finds where a block at the end of an HTML document belongs.
-func htmlEnd(text []byte) int {
-	lower := asciiLower(text)
-	for _, tag := range []string{"</body", "</html"} {
-		if i := bytes.LastIndex(lower, []byte(tag)); i >= 0 {
-			return i
-		}
+// base64 encodes b as the new body of p.
+func (r *rewriter) base64(p *Part, b []byte) []byte {
+	out := encodeBase64(b, r.eol)
+	if p.Body.Len() == 0 { // the delimiter behind may have no line break of its own
+		out = append(out, r.eol...)
 	}
-	return len(text)
-}
-
-// decodeQPOffsets decodes quoted-printable and tells for each decoded byte
-// where its encoded form begins.
-func decodeQPOffsets(raw []byte) (text []byte, offsets []int) {
-	for i := 0; i < len(raw); {
-		n, c, data := 1, raw[i], true
-		if c == '=' {
-			switch rest := raw[i+1:]; {
-			case len(rest) >= 2 && unhex(rest[0]) < 16 && unhex(rest[1]) < 16:
-				n, c = 3, unhex(rest[0])<<4|unhex(rest[1])
-			case bytes.HasPrefix(rest, []byte("\r\n")):
-				n, data = 3, false
-			case bytes.HasPrefix(rest, []byte("\n")):
-				n, data = 2, false
-			}
-		}
-		if data {
-			text, offsets = append(text, c), append(offsets, i)
-		}
-		i += n
-	}
-	return text, offsets
-}
-
-// encodeQP encodes text whose lines end in CRLF (RFC 2045 section 6.7).
-func encodeQP(text, eol string) string {
-	const digits = "0123456789ABCDEF"
-	const width = 75 // and the = of a soft line break
-	var out strings.Builder
-	col := 0
-	put := func(s string) {
-		if col+len(s) > width {
-			out.WriteString("=" + eol)
-			col = 0
-		}
-		out.WriteString(s)
-		col += len(s)
-	}
-	for i := 0; i < len(text); i++ {
-		c := text[i]
-		lineEnd := strings.HasPrefix(text[i+1:], "\r\n") || i+1 == len(text)
-		switch {
-		case c == '\r' && i+1 < len(text) && text[i+1] == '\n':
-			out.WriteString(eol)
-			col = 0
-			i++
-		case c == '=' || c < ' ' || c > '~' || c == ' ' && lineEnd:
-			put(string([]byte{'=', digits[c>>4], digits[c&15]}))
-		default:
-			put(string(c))
-		}
-	}
-	return out.String()
+	return out
 }
 
 // encodeBase64 encodes b in lines of 76 characters, without a line end behind
@@ -237,10 +200,7 @@ func encodeBase64(b []byte, eol string) []byte {
 	return []byte(out.String())
 }
 
-func readSpan(src io.ReaderAt, s Span, limit int64) ([]byte, error) {
-	if s.Len() > limit {
-		return nil, ErrTooLarge
-	}
+func readSpan(src io.ReaderAt, s Span) ([]byte, error) {
 	var b sliceWriter
 	err := copySpan(&b, src, s)
 	return b, err

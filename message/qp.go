@@ -1,6 +1,10 @@
 package message
 
-import "io"
+import (
+	"bytes"
+	"io"
+	"strings"
+)
 
 // qpReader decodes quoted-printable content (RFC 2045 section 6.7) pushed in
 // chunks. It refuses what decoders treat differently.
@@ -119,4 +123,64 @@ func unhex(c byte) byte {
 		return c - 'a' + 10
 	}
 	return 255
+}
+
+// decodeQPOffsets decodes quoted-printable and tells for each decoded byte
+// where its encoded form begins.
+func decodeQPOffsets(raw []byte) (text []byte, offsets []int) {
+	for i := 0; i < len(raw); {
+		n, c, data := 1, raw[i], true
+		if c == '=' {
+			switch rest := raw[i+1:]; {
+			case len(rest) >= 2 && unhex(rest[0]) < 16 && unhex(rest[1]) < 16:
+				n, c = 3, unhex(rest[0])<<4|unhex(rest[1])
+			case bytes.HasPrefix(rest, []byte("\r\n")):
+				n, data = 3, false
+			case bytes.HasPrefix(rest, []byte("\n")):
+				n, data = 2, false
+			}
+		}
+		if data {
+			text, offsets = append(text, c), append(offsets, i)
+		}
+		i += n
+	}
+	return text, offsets
+}
+
+// encodeQP encodes text whose lines end in CRLF (RFC 2045 section 6.7). No line
+// begins with what means something else on the way: a delimiter, a lone dot,
+// the From of a mailbox file.
+func encodeQP(text, eol string) string {
+	const digits = "0123456789ABCDEF"
+	const width = 75 // and the = of a soft line break
+	var out strings.Builder
+	col := 0
+	for i := 0; i < len(text); i++ {
+		rest := text[i:]
+		if strings.HasPrefix(rest, "\r\n") {
+			out.WriteString(eol)
+			col = 0
+			i++
+			continue
+		}
+		c := rest[0]
+		last := len(rest) == 1 || strings.HasPrefix(rest[1:], "\r\n")
+		literal := c > ' ' && c <= '~' && c != '=' || c == ' ' && !last
+		if col+1 > width || !literal && col+3 > width {
+			out.WriteString("=" + eol)
+			col = 0
+		}
+		if col == 0 && (c == '-' || c == '.' || strings.HasPrefix(rest, "From ")) {
+			literal = false
+		}
+		if literal {
+			out.WriteByte(c)
+			col++
+			continue
+		}
+		out.Write([]byte{'=', digits[c>>4], digits[c&15]})
+		col += 3
+	}
+	return out.String()
 }

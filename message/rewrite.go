@@ -1,8 +1,10 @@
 package message
 
 import (
+	"bytes"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -26,7 +28,8 @@ type rewriter struct {
 	eol     string
 	taken   map[*Part]bool
 	splices []Splice
-	seed    string
+	// boundary is that of the notice as a part of its own.
+	boundary string
 }
 
 // Remove takes parts out of the message and puts the notice in: into the text
@@ -35,9 +38,17 @@ type rewriter struct {
 // unique. Assess must have run. The error is a *CannotRewriteError when this
 // message offers no place for the notice.
 func Remove(t *Tree, src io.ReaderAt, b Bodies, taken []*Part, n Notice, seed string) (*Rewrite, error) {
-	r := &rewriter{tree: t, src: src, notice: n, eol: t.EOL, taken: make(map[*Part]bool), seed: seed}
+	r := &rewriter{tree: t, src: src, notice: n, eol: t.EOL, taken: make(map[*Part]bool)}
+	taken = slices.SortedFunc(slices.Values(taken), func(a, b *Part) int { return a.Index - b.Index })
 	for _, p := range taken {
 		r.taken[p] = true
+	}
+	var ok bool
+	if r.boundary, ok = freeBoundary(t, seed); !ok {
+		return nil, &CannotRewriteError{"every boundary for the notice begins like one of the message's own"}
+	}
+	if line := n.longestLine(); line > maxLine {
+		return nil, &CannotRewriteError{fmt.Sprintf("the notice needs a line of %d bytes, allowed are %d", line, maxLine)}
 	}
 	if r.taken[t.Root] {
 		return r.whole()
@@ -46,23 +57,18 @@ func Remove(t *Tree, src io.ReaderAt, b Bodies, taken []*Part, n Notice, seed st
 	if err != nil {
 		return nil, err
 	}
-	for _, p := range taken {
-		switch {
-		case !placed:
-			if !isMixed(p.Parent) {
-				continue
-			}
-			placed = true
-			r.replace(p)
-			r.taken[p] = false
-		case r.emptied(p.Parent):
-			// A multipart must keep one part (RFC 2046 section 5.1.1).
-			r.replace(p)
-			r.taken[p] = false
-		}
-	}
 	if !placed {
-		return nil, &CannotRewriteError{"no text can take the notice, and no multipart/mixed a part of its own"}
+		p := ownPlace(taken)
+		if p == nil {
+			return nil, &CannotRewriteError{"no text can take the notice, and no multipart/mixed a part of its own"}
+		}
+		r.replace(p)
+	}
+	for _, p := range taken {
+		// A multipart must keep one part (RFC 2046 section 5.1.1).
+		if r.taken[p] && r.emptied(p.Parent) {
+			r.replace(p)
+		}
 	}
 	for _, p := range taken {
 		if r.taken[p] {
@@ -76,11 +82,56 @@ func Remove(t *Tree, src io.ReaderAt, b Bodies, taken []*Part, n Notice, seed st
 	return &Rewrite{Body: body}, nil
 }
 
+// freeBoundary makes a boundary that begins like none in the message: readers
+// would take its lines for theirs.
+func freeBoundary(t *Tree, seed string) (string, bool) {
+	const prefixes = "0123456789abcdefghijklmnopqrstuvwxyz"
+	boundary := "=_cloakroom_" + seed
+	for i := -1; i < len(prefixes); i++ {
+		candidate, free := boundary, true
+		if i >= 0 {
+			candidate = prefixes[i:i+1] + boundary
+		}
+		t.Root.Walk(func(p *Part) {
+			if p.IsMultipart() && strings.HasPrefix(candidate, p.Type.Get("boundary")) {
+				free = false
+			}
+		})
+		if free {
+			return candidate, true
+		}
+	}
+	return "", false
+}
+
+// ownPlace chooses the part that the notice takes the place of: the first that
+// every reader is shown, else the first that those are shown who saw it before.
+func ownPlace(taken []*Part) *Part {
+	var second *Part
+	for _, p := range taken {
+		if !isMixed(p.Parent) {
+			continue
+		}
+		a := p.Parent
+		for a != nil && isMixed(a) {
+			a = a.Parent
+		}
+		if a == nil {
+			return p
+		}
+		if second == nil {
+			second = p
+		}
+	}
+	return second
+}
+
 // isMixed tells whether every part of p is shown on its own. Multipart types
 // nobody knows are treated as mixed (RFC 2046 section 5.1.7).
 func isMixed(p *Part) bool {
 	switch p.Type.Text {
-	case "multipart/alternative", "multipart/related", "multipart/digest", "multipart/form-data":
+	case "multipart/alternative", "multipart/related", "multipart/digest", "multipart/form-data",
+		"multipart/appledouble", "multipart/x-mixed-replace", "multipart/byteranges":
 		return false
 	}
 	return true
@@ -110,6 +161,7 @@ func (r *rewriter) cut(p *Part) {
 // replace puts the notice, as a part of its own, in the place of p.
 func (r *rewriter) replace(p *Part) {
 	header, body := r.ownPart()
+	r.taken[p] = false
 	r.splices = append(r.splices, Splice{
 		Span: Span{p.HeaderSpan.Start, p.Body.End},
 		New:  []byte(header + r.eol + body),
@@ -118,8 +170,7 @@ func (r *rewriter) replace(p *Part) {
 
 // ownPart makes a multipart/alternative of the notice.
 func (r *rewriter) ownPart() (header, body string) {
-	boundary := "=_cloakroom_" + r.seed
-	e := r.eol
+	boundary, e := r.boundary, r.eol
 	header = `Content-Type: multipart/alternative; boundary="` + boundary + `"` + e
 	leaf := func(subtype string, lines []string) string {
 		text := strings.Join(lines, "\r\n") + "\r\n"
@@ -143,9 +194,10 @@ func (r *rewriter) whole() (*Rewrite, error) {
 	header, text := r.ownPart()
 	ct := strings.TrimSpace(strings.TrimPrefix(header, "Content-Type:"))
 	edits := []HeaderEdit{{Index: min(1, len(root.Header.Values("Content-Type"))), Name: "Content-Type", Value: ct}}
-	for _, name := range []string{"Content-Transfer-Encoding", "Content-Disposition", "Content-Id", "Content-Description", "Content-Md5", "Content-Location"} {
-		if root.Header.Has(name) {
-			edits = append(edits, HeaderEdit{Index: 1, Name: fieldName(root.Header, name), Value: ""})
+	for _, name := range []string{"Content-Transfer-Encoding", "Content-Disposition", "Content-Id", "Content-Description",
+		"Content-Md5", "Content-Location", "Content-Length"} {
+		for i := len(root.Header.Values(name)); i > 0; i-- { // the last first: no index moves
+			edits = append(edits, HeaderEdit{Index: i, Name: fieldName(root.Header, name)})
 		}
 	}
 	if !root.Header.Has("Mime-Version") {
@@ -179,6 +231,9 @@ func ApplyHeader(h Header, edits []HeaderEdit) []byte {
 		}
 		span, ok := findField(out, e)
 		if !ok {
+			if n := len(out); n > 0 && line != "" && out[n-1] != '\n' {
+				out = append(out, eol...) // a header that ends with the file
+			}
 			out = append(out, line...)
 			continue
 		}
@@ -192,7 +247,7 @@ func ApplyHeader(h Header, edits []HeaderEdit) []byte {
 func findField(raw []byte, e HeaderEdit) (Span, bool) {
 	seen, start, found := 0, 0, false
 	for at := 0; at < len(raw); {
-		end := at + strings.IndexByte(string(raw[at:]), '\n') + 1
+		end := at + bytes.IndexByte(raw[at:], '\n') + 1
 		if end == at {
 			end = len(raw)
 		}

@@ -109,14 +109,14 @@ func (s *store) mail(t *testing.T, n byte, sender string) ledger.Key {
 	return m.Key
 }
 
-func (s *store) issue(t *testing.T, mail ledger.Key, now, expires time.Time) (g Grant) {
+// issue asks for a link to the parts 2 and 4, or those given.
+func (s *store) issue(t *testing.T, mail ledger.Key, now time.Time, life time.Duration, parts ...int) (g Grant) {
 	t.Helper()
-	w := Wish{Mail: mail, Parts: []int{2, 4}, Now: now}
-	if !expires.IsZero() {
-		w.Life = expires.Sub(now)
+	if parts == nil {
+		parts = []int{2, 4}
 	}
 	s.commit(t, func(ctx context.Context, tx db.Tx) (err error) {
-		g, err = Issue(ctx, tx, linkKey, w)
+		g, err = Issue(ctx, tx, linkKey, Wish{Mail: mail, Parts: parts, Life: life, Now: now})
 		return err
 	})
 	return g
@@ -132,8 +132,8 @@ func (s *store) revoke(t *testing.T, g Grant) {
 
 func TestATokenOpensTheLinkedFilesOfItsMail(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *store) {
-		g := s.issue(t, s.mail(t, 1, "alice@acmecorp.test"), start, time.Time{})
-		s.issue(t, s.mail(t, 2, "eve@acmecorp.test"), start, time.Time{})
+		g := s.issue(t, s.mail(t, 1, "alice@acmecorp.test"), start, 0)
+		s.issue(t, s.mail(t, 2, "eve@acmecorp.test"), start, 0)
 		want := Link{
 			ID: g.ID.String(), Sender: "alice@acmecorp.test", Subject: "Pläne 図", Created: start,
 			Files: []File{
@@ -164,7 +164,7 @@ func TestATokenOpensTheLinkedFilesOfItsMail(t *testing.T) {
 
 func TestALinkEndsAtItsExpiryAndAtOnceWhenRevoked(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *store) {
-		g := s.issue(t, s.mail(t, 1, "a@acmecorp.test"), start, start.Add(time.Hour))
+		g := s.issue(t, s.mail(t, 1, "a@acmecorp.test"), start, time.Hour)
 		look := func(at time.Time) error {
 			s.now = at
 			link, err := s.links.ByToken(t.Context(), g.Token)
@@ -193,22 +193,20 @@ func TestIssueGivesTheLinkThatWorksOrANewOne(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *store) {
 		mail := s.mail(t, 1, "a@acmecorp.test")
 		end := start.Add(time.Hour)
-		first := s.issue(t, mail, start, end)
-		want := Offer(linkKey, Wish{Mail: mail, Parts: []int{2, 4}, Life: time.Hour, Now: start}, 0)
-		if !reflect.DeepEqual(first, want) {
+		first := s.issue(t, mail, start, time.Hour)
+		if want := Offer(linkKey, Wish{mail, []int{2, 4}, time.Hour, start}, 0); !reflect.DeepEqual(first, want) {
 			t.Errorf("got %+v, want what was offered: %+v", first, want)
 		}
-		// Its expiry was fixed at first sight.
-		if g := s.issue(t, mail, start.Add(time.Minute), start.Add(61*time.Minute)); g.Token != first.Token || !g.Expires.Equal(end) || !g.Created.Equal(start) {
+		if g := s.issue(t, mail, start.Add(time.Minute), time.Hour); g.Token != first.Token || !g.Expires.Equal(end) || !g.Created.Equal(start) {
 			t.Errorf("a minute later: %+v", g)
 		}
-		second := s.issue(t, mail, end, time.Time{})
+		second := s.issue(t, mail, end, 0)
 		if second.Generation != 1 || second.Token == first.Token || !second.Expires.IsZero() || !second.Created.Equal(end) {
 			t.Errorf("after its end: %+v", second)
 		}
 		s.revoke(t, second)
-		third := s.issue(t, mail, end, time.Time{})
-		if again := s.issue(t, mail, end.Add(1000*time.Hour), time.Time{}); third.Generation != 2 || again.Token != third.Token {
+		third := s.issue(t, mail, end, 0)
+		if again := s.issue(t, mail, end.Add(1000*time.Hour), 0); third.Generation != 2 || again.Token != third.Token {
 			t.Errorf("after it was revoked: %+v, then %+v", third, again)
 		}
 		if _, err := s.links.ByToken(t.Context(), second.Token); !errors.Is(err, ErrNotFound) {
@@ -220,40 +218,67 @@ func TestIssueGivesTheLinkThatWorksOrANewOne(t *testing.T) {
 func TestALinkIsProlongedAndNeverShortened(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *store) {
 		mail := s.mail(t, 1, "a@acmecorp.test")
-		first := s.issue(t, mail, start, start.Add(time.Hour))
-		half := start.Add(31 * time.Minute)
-		g := s.issue(t, mail, half, half.Add(time.Hour))
-		if g.Token != first.Token || !g.Expires.Equal(half.Add(time.Hour)) {
-			t.Errorf("with less than half of its life left: %+v", g)
-		}
-		if g := s.issue(t, mail, half, half.Add(time.Minute)); !g.Expires.Equal(half.Add(time.Hour)) {
-			t.Errorf("a shorter life: %+v", g)
-		}
-		if g = s.issue(t, mail, half, time.Time{}); g.Token != first.Token || !g.Expires.IsZero() {
-			t.Errorf("forever: %+v", g)
-		}
-		s.now = start.Add(1000 * time.Hour)
-		if l, err := s.links.ByToken(t.Context(), first.Token); err != nil || !l.Expires.IsZero() {
-			t.Errorf("the first link after it was prolonged: %+v %v", l, err)
+		first := s.issue(t, mail, start, 10*time.Hour)
+		for _, step := range []struct {
+			name  string
+			after time.Duration // when the mail comes again
+			life  time.Duration // what the rules say by then
+			want  time.Duration // from the start; 0 is never
+		}{
+			{"more than half is left", 4 * time.Hour, 10 * time.Hour, 10 * time.Hour},
+			{"less than half is left", 6 * time.Hour, 10 * time.Hour, 16 * time.Hour},
+			{"a shorter life now", 6 * time.Hour, time.Hour, 16 * time.Hour},
+			{"a much longer life now", 7 * time.Hour, 100 * time.Hour, 107 * time.Hour},
+			{"forever now", 8 * time.Hour, 0, 0},
+			{"it was forever", 9 * time.Hour, time.Hour, 0},
+		} {
+			g := s.issue(t, mail, start.Add(step.after), step.life)
+			want := start.Add(step.want)
+			if step.want == 0 {
+				want = time.Time{}
+			}
+			if g.Token != first.Token || !g.Expires.Equal(want) {
+				t.Errorf("%s: generation %d expires %v, want %v", step.name, g.Generation, g.Expires, want)
+			}
+			if link, err := s.links.ByToken(t.Context(), g.Token); err != nil || !link.Expires.Equal(want) {
+				t.Errorf("%s: looked up, it expires %v (%v), want %v", step.name, link.Expires, err, want)
+			}
 		}
 	})
 }
 
-func TestALinkOpensWhatItsNoticeNames(t *testing.T) {
+func TestALinkOpensThePartsItWasIssuedForOnly(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *store) {
 		mail := s.mail(t, 1, "a@acmecorp.test")
-		both := s.issue(t, mail, start, time.Time{})
-		var one Grant
-		s.commit(t, func(ctx context.Context, tx db.Tx) (err error) {
-			one, err = Issue(ctx, tx, linkKey, Wish{Mail: mail, Parts: []int{4}, Now: start})
-			return err
-		})
-		if one.Token == both.Token || one.Generation != 1 {
-			t.Errorf("other parts under the same link: %+v", one)
+		files := func(g Grant) (parts []int) {
+			link, err := s.links.ByToken(t.Context(), g.Token)
+			if err != nil {
+				t.Error(err)
+			}
+			for _, f := range link.Files {
+				parts = append(parts, f.Part)
+			}
+			return parts
 		}
-		for token, want := range map[string]int{both.Token: 2, one.Token: 1} {
-			if l, err := s.links.ByToken(t.Context(), token); err != nil || len(l.Files) != want {
-				t.Errorf("%d files behind the link, want %d (%v)", len(l.Files), want, err)
+		one := s.issue(t, mail, start, 0, 2)
+		both := s.issue(t, mail, start, 0, 2, 4)
+		if one.Token == both.Token || both.Generation != 1 {
+			t.Errorf("other parts, the same link: %+v, %+v", one, both)
+		}
+		if a, b := files(one), files(both); !slices.Equal(a, []int{2}) || !slices.Equal(b, []int{2, 4}) {
+			t.Errorf("the links open %v and %v", a, b)
+		}
+		rows, err := s.links.List(t.Context(), Filter{Limit: 10})
+		if err != nil || len(rows) != 2 {
+			t.Fatalf("%d rows, %v", len(rows), err)
+		}
+		for _, r := range rows {
+			want := Row{Files: 1, Bytes: 3 << 30}
+			if r.Generation == 1 {
+				want = Row{Files: 2, Bytes: 3<<30 + 5}
+			}
+			if r.Files != want.Files || r.Bytes != want.Bytes {
+				t.Errorf("generation %d: %d files of %d bytes, want %d of %d", r.Generation, r.Files, r.Bytes, want.Files, want.Bytes)
 			}
 		}
 	})
@@ -276,7 +301,7 @@ func TestListFindsLinksBySenderAndByTheBeginningOfTheirID(t *testing.T) {
 		var grants []Grant
 		for i := range 20 {
 			sender := []string{"alice@acmecorp.test", "eve@acmecorp.test"}[i%2]
-			grants = append(grants, s.issue(t, s.mail(t, byte(i+1), sender), start.Add(time.Duration(i)*time.Second), time.Time{}))
+			grants = append(grants, s.issue(t, s.mail(t, byte(i+1), sender), start.Add(time.Duration(i)*time.Second), 0))
 		}
 		list := func(f Filter) []Row {
 			t.Helper()
@@ -328,8 +353,8 @@ func TestListFindsLinksBySenderAndByTheBeginningOfTheirID(t *testing.T) {
 
 func TestDownloadsAreListedInTheirOrder(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *store) {
-		g := s.issue(t, s.mail(t, 1, "a@acmecorp.test"), start, time.Time{})
-		other := s.issue(t, s.mail(t, 2, "a@acmecorp.test"), start, time.Time{})
+		g := s.issue(t, s.mail(t, 1, "a@acmecorp.test"), start, 0)
+		other := s.issue(t, s.mail(t, 2, "a@acmecorp.test"), start, 0)
 		id := g.ID.String()
 		want := []Download{
 			{LinkID: id, Part: 2, Client: "192.0.2.1", Agent: "Browser/1", At: start},
@@ -377,7 +402,7 @@ func TestUseCountsABlobOnceAndKeepsItYoung(t *testing.T) {
 		use(1, 3<<30, start)
 		use(2, 7, start)
 		use(1, 3<<30, start.Add(time.Hour))
-		s.issue(t, s.mail(t, 1, "a@acmecorp.test"), start, time.Time{})
+		s.issue(t, s.mail(t, 1, "a@acmecorp.test"), start, 0)
 		if got, err := s.links.Stats(t.Context()); err != nil || got != (StoreStats{Blobs: 2, Bytes: 3<<30 + 7, Links: 1}) {
 			t.Errorf("got %+v, %v", got, err)
 		}
