@@ -39,7 +39,7 @@ FUZZ     ?= ./message:FuzzScanner ./message:FuzzParseValue
 # Packages whose code runs in several goroutines.
 RACE ?= ./milter ./flow ./ledger ./sisa/... ./internal/...
 
-.PHONY: help build test demo setup lint fmt unit race fuzz e2e bench clean test-plan demo-plan
+.PHONY: help build test demo setup lint fmt unit corpus race fuzz e2e bench clean test-plan demo-plan
 
 help: ## Print this
 	@echo "make TARGET, where TARGET is one of:"
@@ -67,7 +67,7 @@ demo-plan:
 	@echo "Temporary folders only. No system service is started, no installed mail server touched.$(if $(filter-out 0,$(shell id -u)), Postfix is started by sudo.)"
 	@echo
 
-test: test-plan setup lint unit race fuzz e2e ## Run every check and test
+test: test-plan setup lint unit corpus race fuzz e2e ## Run every check and test
 	@echo "make test: all passed"
 
 test-plan:
@@ -75,9 +75,10 @@ test-plan:
 	@echo "  1. look for Postfix, PostgreSQL and Python; unpack what is missing into a cache folder, beside the system"
 	@echo "  2. check formatting, go vet, staticcheck"
 	@echo "  3. run the unit tests, some of them with a private PostgreSQL or Postfix on loopback"
-	@echo "  4. run the concurrent packages once more under the race detector"
-	@echo "  5. fuzz the readers of mail, $(FUZZTIME) each"
-	@echo "  6. drive the built program through a private Postfix, end to end"
+	@echo "  4. take real messages through it, if CORPUS names a folder of them"
+	@echo "  5. run the concurrent packages once more under the race detector"
+	@echo "  6. fuzz the readers of mail, $(FUZZTIME) each"
+	@echo "  7. drive the built program through a private Postfix, end to end"
 	@echo "Temporary folders only. No system service is started, no installed server touched.$(if $(filter-out 0,$(shell id -u)), Postfix is started by sudo.)"
 	@echo
 
@@ -98,7 +99,12 @@ fmt: ## Format all Go files
 
 unit: ## Run the tests beside the code
 	@echo "== unit tests"
-	go test $$(go list ./... | grep -v '/test$$')
+	go test $$(go list ./... | grep -v -e '/test$$' -e '/flow$$')
+	go test -skip Corpus ./flow
+
+corpus: ## Take the messages of CORPUS through the flow, and tell what became of them
+	@echo "== corpus"
+	go test -count=1 -v -run Corpus ./flow
 
 race: ## Run the concurrent packages under the race detector
 	@echo "== race detector"

@@ -54,16 +54,25 @@ func TestMailBySendmailCommandBecomesLinks(t *testing.T) {
 	d := newDaemon(t, linkAll)
 	d.start()
 	p := startPostfix(t, d.MilterAddr)
-	content := random(300<<10, 7)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	msg := compose(alice, []string{bob}, "local", file{"a.zip", "application/zip", content})
-	if err := p.Sendmail(ctx, alice, []string{bob}, bytes.NewReader(msg)); err != nil {
-		t.Fatal(err)
-	}
-	l := links(mailbox(t, p, bob, 1)[0])
-	if len(l) != 1 || !slices.Equal(download(t, l[0]), [][32]byte{sha256.Sum256(content)}) {
-		t.Fatalf("links %v", l)
+	for i, size := range []int{0, 300 << 10, 50 << 20} {
+		content := random(size, 7)
+		msg := compose(alice, []string{bob}, fmt.Sprintf("local-%d", size), file{"a.zip", "application/zip", content})
+		if err := p.Sendmail(ctx, alice, []string{bob}, bytes.NewReader(msg)); err != nil {
+			t.Fatal(err)
+		}
+		got := mailbox(t, p, bob, i+1)[i]
+		l := links(got)
+		if size == 0 { // nothing to keep: it stays as it is
+			if len(l) != 0 || !bytes.Contains(got, []byte(`filename="a.zip"`)) {
+				t.Errorf("an empty attachment: links %v\n%s", l, got)
+			}
+			continue
+		}
+		if len(l) != 1 || !slices.Equal(download(t, l[0]), [][32]byte{sha256.Sum256(content)}) {
+			t.Errorf("%d bytes: links %v", size, l)
+		}
 	}
 }
 

@@ -91,7 +91,7 @@ func (g *globals) withStore(cmd *cobra.Command, create bool, f func(*config.Conf
 		return err
 	}
 	log := cfg.Log.Logger(cmd.ErrOrStderr())
-	store, err := app.OpenStore(cmd.Context(), cfg, create, log)
+	store, err := app.OpenBeside(cmd.Context(), cfg, create, log)
 	if err != nil {
 		return &exitError{code: exitUnavailable, err: err}
 	}

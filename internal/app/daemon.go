@@ -37,12 +37,12 @@ func Serve(ctx context.Context, path string, cfg *config.Config, log *slog.Logge
 	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
 		return fmt.Errorf("data directory: %w", err)
 	}
-	lock, err := db.Lock(cfg.Data)
+	lock, err := lockData(cfg.Data)
 	if err != nil {
 		return err
 	}
 	defer lock.Unlock()
-	store, err := OpenStore(ctx, cfg, true, log)
+	store, err := openStore(ctx, cfg, true, false, log)
 	if err != nil {
 		return err
 	}
@@ -62,6 +62,19 @@ func Serve(ctx context.Context, path string, cfg *config.Config, log *slog.Logge
 	site := web.New(cfg.Web, store.Links, blobs{store}, store.Secret.Derive(labelDownload), time.Now, log)
 	d.web = web.NewServer(site, log)
 	return d.run(ctx, cfg)
+}
+
+// lockPatience is how long the daemon's lock is waited for: a command holds it
+// for a moment while it opens the database.
+const lockPatience = 2 * time.Second
+
+func lockData(dir string) (*db.DirLock, error) {
+	for end := time.Now().Add(lockPatience); ; time.Sleep(lockPatience / 20) {
+		lock, err := db.Lock(dir)
+		if !errors.Is(err, db.ErrLocked) || time.Now().After(end) {
+			return lock, err
+		}
+	}
 }
 
 type daemon struct {

@@ -40,9 +40,19 @@ type Store struct {
 	Secret *secret.Secret
 }
 
-// OpenStore opens the data directory of cfg; with create it is made when it
-// is missing.
-func OpenStore(ctx context.Context, cfg *config.Config, create bool, log *slog.Logger) (*Store, error) {
+// OpenBeside opens the data directory of cfg for a command; with create it is
+// made when it is missing. While a daemon works there, its schema stays as
+// it is.
+func OpenBeside(ctx context.Context, cfg *config.Config, create bool, log *slog.Logger) (*Store, error) {
+	lock, err := db.Lock(cfg.Data)
+	if err == nil {
+		defer lock.Unlock()
+	}
+	return openStore(ctx, cfg, create, errors.Is(err, db.ErrLocked), log)
+}
+
+// openStore opens the data directory; a frozen schema is not changed.
+func openStore(ctx context.Context, cfg *config.Config, create, frozen bool, log *slog.Logger) (*Store, error) {
 	path := filepath.Join(cfg.Data, "cloakroom.db")
 	_, err := os.Stat(path)
 	exists := err == nil
@@ -72,7 +82,7 @@ func OpenStore(ctx context.Context, cfg *config.Config, create bool, log *slog.L
 	if s.Blobs, err = blob.OpenLocal(filepath.Join(cfg.Data, "blobs")); err != nil {
 		return nil, err
 	}
-	s.DB, err = db.Open(ctx, db.Options{Path: path, Journal: filepath.Join(cfg.Data, "journal"), Log: log}, Migrations()...)
+	s.DB, err = db.Open(ctx, db.Options{Path: path, Journal: filepath.Join(cfg.Data, "journal"), Frozen: frozen, Log: log}, Migrations()...)
 	if err != nil {
 		return nil, err
 	}

@@ -27,15 +27,21 @@ var (
 	ErrClosed = errors.New("database is closed")
 	// ErrNewer is returned by Open for a database that a newer program wrote.
 	ErrNewer = errors.New("database was written by a newer version")
+	// ErrOlder is returned by Open with Frozen for a database that lacks a
+	// migration.
+	ErrOlder = errors.New("database is in use by an older version")
 )
 
 // Options says which database to open. Exactly one of Path and URL is set.
 type Options struct {
-	Path    string           // SQLite file; created with mode 0600 when missing
-	URL     string           // postgres://user@host/database
-	Journal string           // directory of the journal; "" keeps none
-	Now     func() time.Time // nil: time.Now
-	Log     *slog.Logger     // nil: slog.Default
+	Path    string // SQLite file; created with mode 0600 when missing
+	URL     string // postgres://user@host/database
+	Journal string // directory of the journal; "" keeps none
+	// Frozen refuses to change the schema: a daemon of another version may be
+	// working on it.
+	Frozen bool
+	Now    func() time.Time // nil: time.Now
+	Log    *slog.Logger     // nil: slog.Default
 }
 
 // Tx is what a commit function works with. *sql.DB satisfies it too, so that

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"time"
 )
 
 // Migration is one step of the schema. It is owned by the package whose
@@ -50,8 +49,9 @@ func checkMigrations(migrations []Migration) error {
 
 // migrate brings the schema up to date in one transaction. lock is a
 // statement that keeps other processes out until it ends; "" where beginning
-// the transaction does that. spell translates a migration.
-func migrate(ctx context.Context, db *sql.DB, lock string, spell func(string) string, now time.Time, migrations []Migration) error {
+// the transaction does that. spell translates a migration. A frozen schema is
+// only looked at.
+func migrate(ctx context.Context, db *sql.DB, lock string, spell func(string) string, o Options, migrations []Migration) error {
 	if err := checkMigrations(migrations); err != nil {
 		return err
 	}
@@ -82,11 +82,14 @@ func migrate(ctx context.Context, db *sql.DB, lock string, spell func(string) st
 	for name := range applied {
 		return fmt.Errorf("%w: it has the schema step %q, which this program does not know; install the newer version again, or restore the backup made before the upgrade", ErrNewer, name)
 	}
+	if o.Frozen && len(missing) > 0 {
+		return fmt.Errorf("%w: it lacks the schema step %q; restart the daemon, so that it runs the new program too", ErrOlder, missing[0].Name)
+	}
 	for _, m := range missing {
 		if _, err := tx.ExecContext(ctx, spell(m.SQL)); err != nil {
 			return fmt.Errorf("db: migration %q: %w", m.Name, err)
 		}
-		if _, err := tx.ExecContext(ctx, `INSERT INTO schema_migrations (name, applied) VALUES ($1, $2)`, m.Name, now.UnixMilli()); err != nil {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO schema_migrations (name, applied) VALUES ($1, $2)`, m.Name, o.Now().UnixMilli()); err != nil {
 			return fmt.Errorf("db: record migration %q: %w", m.Name, err)
 		}
 	}

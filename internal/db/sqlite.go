@@ -58,7 +58,7 @@ func openSQLite(ctx context.Context, o Options, j *journal, migrations []Migrati
 	if err := checkWAL(ctx, wdb); err != nil {
 		return nil, fmt.Errorf("db: open %s: %w", path, err)
 	}
-	if err := migrate(ctx, wdb, "", sqliteSchema, o.Now(), migrations); err != nil {
+	if err := migrate(ctx, wdb, "", sqliteSchema, o, migrations); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	rdb, err := sql.Open("sqlite", readerDSN(path))

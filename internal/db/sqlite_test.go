@@ -394,3 +394,26 @@ func TestPanicIsLoggedWithItsStack(t *testing.T) {
 		t.Errorf("log: %s", out.String())
 	}
 }
+
+func TestAFrozenSchemaIsNotChanged(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	one := Migration{Name: "one", SQL: "CREATE TABLE one (a INTEGER)"}
+	d, err := Open(t.Context(), Options{Path: path}, one)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if same, err := Open(t.Context(), Options{Path: path, Frozen: true}, one); err != nil {
+		t.Errorf("nothing to change: %v", err)
+	} else {
+		same.Close()
+	}
+	_, err = Open(t.Context(), Options{Path: path, Frozen: true}, one, Migration{Name: "two", SQL: "CREATE TABLE two (a INTEGER)"})
+	if !errors.Is(err, ErrOlder) {
+		t.Errorf("a step is missing: %v", err)
+	}
+	var n int
+	if err := d.Read().QueryRowContext(t.Context(), "SELECT COUNT(*) FROM sqlite_master WHERE name = 'two'").Scan(&n); err != nil || n != 0 {
+		t.Errorf("%d tables made (%v)", n, err)
+	}
+}
