@@ -13,14 +13,13 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"cloakroom/flow"
 	"cloakroom/internal/db"
 	"cloakroom/internal/spool"
-	"cloakroom/internal/testserver"
+	"cloakroom/internal/testserver/pgtest"
 	"cloakroom/ledger"
 	"cloakroom/message"
 	"cloakroom/policy"
@@ -271,38 +270,12 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-// pg is the server of this test binary, started by the first test that needs
-// it and stopped by TestMain.
-var pg struct {
-	once   sync.Once
-	server *testserver.Postgres
-	err    error
-	next   atomic.Int64
-}
-
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if pg.server != nil {
-		if err := pg.server.Stop(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = 1
-		}
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { pgtest.Main(m) }
 
 // newPostgresWorld is newWorld on PostgreSQL.
 func newPostgresWorld(t testing.TB, rules ...policy.Rule) *world {
 	t.Helper()
-	pg.once.Do(func() { pg.server, pg.err = testserver.StartPostgres(context.Background(), "") })
-	if pg.err != nil {
-		unavailable(t, "no PostgreSQL: "+pg.err.Error())
-	}
-	url, err := pg.server.NewDatabase(t.Context(), fmt.Sprint("flow", pg.next.Add(1)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return openWorld(t, t.TempDir(), db.Options{URL: url}, rules)
+	return openWorld(t, t.TempDir(), db.Options{URL: pgtest.Database(t)}, rules)
 }
 
 // unavailable ends a test that lacks what it needs: quietly on a laptop, with

@@ -6,10 +6,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -19,29 +17,11 @@ import (
 	"time"
 
 	"cloakroom/internal/db"
-	"cloakroom/internal/testserver"
+	"cloakroom/internal/testserver/pgtest"
 	"cloakroom/message"
 )
 
-// pg is the server of this test binary, started by the first test that needs
-// it and stopped by TestMain.
-var pg struct {
-	once   sync.Once
-	server *testserver.Postgres
-	err    error
-	next   atomic.Int64
-}
-
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if pg.server != nil {
-		if err := pg.server.Stop(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = 1
-		}
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { pgtest.Main(m) }
 
 func onBoth(t *testing.T, f func(t *testing.T, d *db.DB)) {
 	open := func(t *testing.T, o db.Options) *db.DB {
@@ -55,18 +35,7 @@ func onBoth(t *testing.T, f func(t *testing.T, d *db.DB)) {
 	}
 	t.Run("sqlite", func(t *testing.T) { f(t, open(t, db.Options{Path: filepath.Join(t.TempDir(), "test.db")})) })
 	t.Run("postgres", func(t *testing.T) {
-		pg.once.Do(func() { pg.server, pg.err = testserver.StartPostgres(context.Background(), "") })
-		if pg.err != nil {
-			if os.Getenv("CI") == "true" {
-				t.Fatal(pg.err)
-			}
-			t.Skip("no PostgreSQL: ", pg.err)
-		}
-		url, err := pg.server.NewDatabase(t.Context(), fmt.Sprint("ledger", pg.next.Add(1)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		f(t, open(t, db.Options{URL: url}))
+		f(t, open(t, db.Options{URL: pgtest.Database(t)}))
 	})
 }
 

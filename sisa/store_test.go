@@ -8,39 +8,18 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"cloakroom/internal/db"
-	"cloakroom/internal/testserver"
+	"cloakroom/internal/testserver/pgtest"
 	"cloakroom/ledger"
 )
 
-// pg is the server of this test binary, started by the first test that needs
-// it and stopped by TestMain.
-var pg struct {
-	once   sync.Once
-	server *testserver.Postgres
-	err    error
-	next   atomic.Int64
-}
-
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if pg.server != nil {
-		if err := pg.server.Stop(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = 1
-		}
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { pgtest.Main(m) }
 
 var (
 	linkKey = bytes.Repeat([]byte{7}, 32)
@@ -68,18 +47,7 @@ func onBoth(t *testing.T, f func(t *testing.T, s *store)) {
 	}
 	t.Run("sqlite", func(t *testing.T) { f(t, open(t, db.Options{Path: filepath.Join(t.TempDir(), "test.db")})) })
 	t.Run("postgres", func(t *testing.T) {
-		pg.once.Do(func() { pg.server, pg.err = testserver.StartPostgres(context.Background(), "") })
-		if pg.err != nil {
-			if os.Getenv("CI") == "true" {
-				t.Fatal(pg.err)
-			}
-			t.Skip("no PostgreSQL: ", pg.err)
-		}
-		url, err := pg.server.NewDatabase(t.Context(), fmt.Sprint("sisa", pg.next.Add(1)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		f(t, open(t, db.Options{URL: url}))
+		f(t, open(t, db.Options{URL: pgtest.Database(t)}))
 	})
 }
 

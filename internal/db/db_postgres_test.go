@@ -5,56 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 
-	"cloakroom/internal/testserver"
+	"cloakroom/internal/testserver/pgtest"
 )
 
-// pg is the server of this test binary, started by the first test that needs
-// it and stopped by TestMain.
-var pg struct {
-	once   sync.Once
-	server *testserver.Postgres
-	err    error
-	next   atomic.Int64
-}
-
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if pg.server != nil {
-		if err := pg.server.Stop(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = 1
-		}
-	}
-	os.Exit(code)
-}
-
-// newDatabase returns the URL of an empty PostgreSQL database.
-func newDatabase(t testing.TB) string {
-	t.Helper()
-	pg.once.Do(func() {
-		pg.server, pg.err = testserver.StartPostgres(context.Background(), "")
-	})
-	if pg.err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(pg.err)
-		}
-		t.Skip("no PostgreSQL: ", pg.err)
-	}
-	url, err := pg.server.NewDatabase(t.Context(), fmt.Sprint("db", pg.next.Add(1)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return url
-}
+func TestMain(m *testing.M) { pgtest.Main(m) }
 
 func freshPostgres(t *testing.T) opener {
-	url := newDatabase(t)
+	url := pgtest.Database(t)
 	return func(o Options, m ...Migration) (*DB, error) {
 		o.URL, o.Log = url, slog.New(slog.DiscardHandler)
 		return Open(context.WithoutCancel(t.Context()), o, m...)
@@ -146,7 +108,7 @@ func TestPostgresLostDuringCommitIsUnknown(t *testing.T) {
 }
 
 func TestPostgresCommitsAreDurableEvenIfTheRoleSaysOtherwise(t *testing.T) {
-	url := newDatabase(t)
+	url := pgtest.Database(t)
 	sep := "?"
 	if strings.Contains(url, "?") {
 		sep = "&"
