@@ -19,10 +19,35 @@ import (
 // with the edits is found before the first of them is sent; after an error
 // nothing but a temporary failure may be answered.
 func (s *session) apply(out *flow.Outcome, m *gomilter.Modifier) error {
-	if err := s.check(out); err != nil {
+	envelope, err := s.check(out)
+	if err != nil {
 		return err
 	}
-	for _, e := range out.Header {
+	for _, p := range envelope {
+		if err := s.tap.writePacket(p.code, p.payload); err != nil {
+			return fmt.Errorf("sending envelope edits: %w", err)
+		}
+	}
+	if err := s.sendHeader(out.Header, m); err != nil {
+		return fmt.Errorf("sending header edits: %w", err)
+	}
+	if err := s.sendBody(out.Body); err != nil {
+		return fmt.Errorf("sending the new body: %w", err)
+	}
+	if out.Quarantine == "" {
+		return nil
+	}
+	// Behind the body, whose packets Postfix wants in one run.
+	s.tx.logger().Info("message held in the MTA's queue", "reason", out.Quarantine)
+	reason := cut(plain(out.Quarantine, s.tx.utf8()), maxReason)
+	if err := s.tap.writePacket(respQuarantine, append([]byte(reason), 0)); err != nil {
+		return fmt.Errorf("sending the quarantine: %w", err)
+	}
+	return nil
+}
+
+func (s *session) sendHeader(edits []message.HeaderEdit, m *gomilter.Modifier) error {
+	for _, e := range edits {
 		value := e.Value
 		// With OptHeaderLeadingSpace the MTA adds no space after the colon. An
 		// empty value deletes the field and stays empty.
@@ -36,24 +61,36 @@ func (s *session) apply(out *flow.Outcome, m *gomilter.Modifier) error {
 			err = m.ChangeHeader(e.Index, e.Name, value)
 		}
 		if err != nil {
-			return fmt.Errorf("sending header edits: %w", err)
+			return err
 		}
-	}
-	if out.Body == nil {
-		return nil
-	}
-	w := newBodyWriter(s.tap)
-	if _, err := out.Body.WriteTo(w); err != nil {
-		return fmt.Errorf("sending the new body: %w", err)
-	}
-	if err := w.finish(); err != nil {
-		return fmt.Errorf("sending the new body: %w", err)
 	}
 	return nil
 }
 
-func (s *session) check(out *flow.Outcome) error {
-	var need gomilter.OptAction
+func (s *session) sendBody(body io.WriterTo) error {
+	if body == nil {
+		return nil
+	}
+	w := newBodyWriter(s.tap)
+	if _, err := body.WriteTo(w); err != nil {
+		return err
+	}
+	return w.finish()
+}
+
+// check looks for whatever could go wrong, and makes the packets of the
+// envelope edits.
+func (s *session) check(out *flow.Outcome) ([]edit, error) {
+	envelope, need, err := s.tx.envelopeEdits(out)
+	if err != nil {
+		return nil, err
+	}
+	if out.Quarantine != "" {
+		need |= gomilter.OptQuarantine
+		if plain(out.Quarantine, true) == "" {
+			return nil, errors.New("the reason for the quarantine is blank")
+		}
+	}
 	if out.Body != nil {
 		need |= gomilter.OptChangeBody
 	}
@@ -64,14 +101,14 @@ func (s *session) check(out *flow.Outcome) error {
 			need |= gomilter.OptChangeHeader
 		}
 		if err := checkEdit(e); err != nil {
-			return fmt.Errorf("header edit of %q: %w", e.Name, err)
+			return nil, fmt.Errorf("header edit of %q: %w", e.Name, err)
 		}
 	}
 	if !s.opts.may(need) {
-		return fmt.Errorf("the MTA does not allow the change (needed actions %#x, allowed %#x): check the milter's settings in the MTA",
+		return nil, fmt.Errorf("the MTA does not allow the change (needed actions %#x, allowed %#x): check the milter's settings in the MTA",
 			need, s.opts.actions)
 	}
-	return nil
+	return envelope, nil
 }
 
 // checkEdit refuses what would end up as another header than the one meant.

@@ -4,7 +4,6 @@ package milter
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"net/textproto"
 	"time"
@@ -18,7 +17,7 @@ import (
 // Connect reports the SMTP client.
 func (s *session) Connect(string, string, uint16, net.IP, *gomilter.Modifier) (gomilter.Response, error) {
 	var err error
-	if s.host, s.client, err = parseConnect(s.payload); err != nil {
+	if s.client, err = parseConnect(s.payload); err != nil {
 		return nil, err
 	}
 	s.connMacros = s.take(gomilter.CodeConn)
@@ -36,7 +35,7 @@ func (s *session) Helo(name string, _ *gomilter.Modifier) (gomilter.Response, er
 func (s *session) MailFrom(string, *gomilter.Modifier) (gomilter.Response, error) {
 	macros := s.take(gomilter.CodeMail)
 	s.endMail() // an MTA may drop a transaction without a word
-	sender, args, err := parsePath(s.payload)
+	_, sender, args, err := parsePath(s.payload)
 	if err != nil {
 		return nil, err
 	}
@@ -46,34 +45,14 @@ func (s *session) MailFrom(string, *gomilter.Modifier) (gomilter.Response, error
 	s.tx.header.leadingSpace = s.opts.agreed(gomilter.OptHeaderLeadingSpace)
 	s.tx.env = &flow.Envelope{
 		Sender: sender, SenderArgs: args,
-		Client: s.client, Host: s.host, Helo: s.helo, Received: now,
+		Client: s.client.addr, Host: s.client.name, Helo: s.helo, Received: now,
 	}
 	learn(s.tx.env, s.connMacros)
 	learn(s.tx.env, s.heloMacros)
 	learn(s.tx.env, macros)
+	s.tx.emulated = s.emulated()
 	s.tap.begin(limit)
 	return s.carryOn(gomilter.OptNoMailReply), nil
-}
-
-// RcptTo reports a recipient.
-func (s *session) RcptTo(string, *gomilter.Modifier) (gomilter.Response, error) {
-	if s.tx == nil {
-		return nil, errOrder
-	}
-	address, args, err := parsePath(s.payload)
-	if err != nil {
-		return nil, err
-	}
-	macros := s.take(gomilter.CodeRcpt)
-	learn(s.tx.env, macros)
-	switch {
-	case macros[macroMailer] == "error": // the MTA has refused it
-	case len(s.tx.env.Recipients) == maxRecipients:
-		s.tx.err = fmt.Errorf("more than %d recipients", maxRecipients)
-	default:
-		s.tx.env.Recipients = append(s.tx.env.Recipients, flow.Recipient{Address: address, Args: args})
-	}
-	return s.carryOn(gomilter.OptNoRcptReply), nil
 }
 
 // Header is never called: intercept keeps header fields from go-milter.
@@ -89,6 +68,9 @@ func (s *session) Headers(textproto.MIMEHeader, *gomilter.Modifier) (gomilter.Re
 	}
 	if x.err != nil {
 		return s.tempFail(x.err), nil
+	}
+	if x.refusal != nil {
+		return s.refuse(x.refusal), nil
 	}
 	h, err := message.ParseHeader(x.header.raw)
 	if err != nil && x.header.defect == "" {
@@ -143,6 +125,9 @@ func (s *session) Body(m *gomilter.Modifier) (gomilter.Response, error) {
 	})
 	if err == nil && out == nil {
 		err = errors.New("the handler gave no outcome")
+	}
+	if err == nil && out.Reject != nil {
+		return s.refuse(out.Reject), nil
 	}
 	if err == nil {
 		err = guard(func() error { return s.apply(out, m) })

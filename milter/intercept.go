@@ -53,7 +53,11 @@ func (s *session) intercept(code gomilter.Code, payload []byte) (bool, error) {
 }
 
 func (s *session) negotiate(offer []byte) error {
-	opts, err := negotiate(offer)
+	want := wantProtocol
+	if s.checker != nil {
+		want &^= gomilter.OptNoRcptReply
+	}
+	opts, err := negotiate(offer, want)
 	if err != nil {
 		return err
 	}

@@ -21,6 +21,21 @@ const (
 	// longer than its chunk size.
 	maxEdit = 65535
 
+	// maxAddress is the longest envelope address sent to an MTA, in bytes: a
+	// local part of 64 and a domain of 255 (RFC 5321 section 4.5.3.1).
+	maxAddress = 64 + 1 + 255
+	// maxArgs is the most that the ESMTP arguments of an added recipient may
+	// have, in bytes: ORCPT takes up to 500 (RFC 3461 section 4.2).
+	maxArgs = 600
+	// maxReplyLine is the longest line of an SMTP reply, in bytes with code and
+	// CRLF (RFC 5321 section 4.5.3.1.5).
+	maxReplyLine = 512
+	// maxReplyLines of one reply. libmilter takes 32; people read fewer.
+	maxReplyLines = 8
+	// maxReason is the longest reason of a quarantine, in bytes; it is kept as
+	// one line of Sendmail's queue file and one of Postfix's log.
+	maxReason = 250
+
 	// readBuffer and writeBuffer are held by every connection, in bytes. A full
 	// body chunk goes past the latter.
 	readBuffer  = 64 << 10
@@ -36,6 +51,10 @@ const (
 	// The shortest timeout in use is Sendmail's default of 10 s for other
 	// stages; at the end of the message it is 5 minutes in both MTAs.
 	progressInterval = 10 * time.Second
+	// recipientTimeout is how long CheckRecipient may take: less than the 10 s
+	// that Sendmail waits for an answer by default (Postfix: 30 s). PROGRESS
+	// does not help there, both expect it at the end of the message only.
+	recipientTimeout = 8 * time.Second
 	// killGrace is how long Shutdown waits for handlers whose context it has
 	// cancelled.
 	killGrace = 5 * time.Second

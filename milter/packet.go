@@ -20,6 +20,12 @@ const (
 	respProgress byte = 'p' // SMFIR_PROGRESS
 	respReply    byte = 'y' // SMFIR_REPLYCODE
 	respReplBody byte = 'b' // SMFIR_REPLBODY
+
+	respAddRcpt     byte = '+' // SMFIR_ADDRCPT
+	respAddRcptArgs byte = '2' // SMFIR_ADDRCPT_PAR
+	respDelRcpt     byte = '-' // SMFIR_DELRCPT
+	respChangeFrom  byte = 'e' // SMFIR_CHGFROM
+	respQuarantine  byte = 'q' // SMFIR_QUARANTINE
 )
 
 // packetHead is the bytes before a packet's payload: length (4) and code.
@@ -32,6 +38,7 @@ const (
 	macroDaemon  = "daemon_name"
 	macroTLS     = "tls_version"
 	macroMailer  = "rcpt_mailer" // "error" for a recipient the MTA refuses
+	macroVersion = "v"           // the MTA's name and version
 )
 
 // protocolVersion is the highest we speak: that of libmilter 8.14 and later.
@@ -39,10 +46,12 @@ const protocolVersion = 6
 
 // What we ask for where the MTA offers it. An answer per header field, body
 // chunk or envelope command would cost a round trip each; all we have to say is
-// said at the end of the header and of the message.
+// said at the end of the header and of the message, and to RCPT if the handler
+// is a RecipientChecker.
 const (
 	wantActions = gomilter.OptAddHeader | gomilter.OptChangeHeader | gomilter.OptChangeBody |
-		gomilter.OptAddRcpt | gomilter.OptRemoveRcpt | gomilter.OptChangeFrom | gomilter.OptQuarantine
+		gomilter.OptAddRcpt | gomilter.OptAddRcptWithArgs | gomilter.OptRemoveRcpt | gomilter.OptChangeFrom |
+		gomilter.OptQuarantine
 	wantProtocol = gomilter.OptNoUnknown | gomilter.OptNoData | gomilter.OptHeaderLeadingSpace |
 		gomilter.OptNoConnReply | gomilter.OptNoHeloReply | gomilter.OptNoMailReply |
 		gomilter.OptNoRcptReply | gomilter.OptNoDataReply | gomilter.OptNoUnknownReply |
@@ -60,7 +69,7 @@ func (o options) may(a gomilter.OptAction) bool      { return o.actions&a == a }
 func (o options) agreed(p gomilter.OptProtocol) bool { return o.protocol&p == p }
 
 // negotiate reads the MTA's offer (SMFIC_OPTNEG) and takes from it what we want.
-func negotiate(offer []byte) (options, error) {
+func negotiate(offer []byte, want gomilter.OptProtocol) (options, error) {
 	if len(offer) < 12 {
 		return options{}, fmt.Errorf("option negotiation of %d bytes, 12 expected", len(offer))
 	}
@@ -71,7 +80,7 @@ func negotiate(offer []byte) (options, error) {
 	return options{
 		version:  min(version, protocolVersion),
 		actions:  wantActions & gomilter.OptAction(binary.BigEndian.Uint32(offer[4:])),
-		protocol: wantProtocol & gomilter.OptProtocol(binary.BigEndian.Uint32(offer[8:])),
+		protocol: want & gomilter.OptProtocol(binary.BigEndian.Uint32(offer[8:])),
 	}, nil
 }
 
@@ -107,24 +116,25 @@ func parseMacros(data []byte) (stage gomilter.Code, macros map[string]string, er
 	macros = make(map[string]string)
 	for i := 0; i+1 < len(list); i += 2 {
 		switch name := strings.TrimSuffix(strings.TrimPrefix(list[i], "{"), "}"); name {
-		case macroQueueID, macroLogin, macroDaemon, macroTLS, macroMailer:
+		case macroQueueID, macroLogin, macroDaemon, macroTLS, macroMailer, macroVersion:
 			macros[name] = list[i+1]
 		}
 	}
 	return gomilter.Code(data[0]), macros, nil
 }
 
-// parsePath reads the arguments of MAIL or RCPT: the address without its angle
-// brackets, otherwise untouched, and the ESMTP parameters.
-func parsePath(data []byte) (address string, args []string, err error) {
+// parsePath reads the arguments of MAIL or RCPT: the path as it came, the
+// address in it (without angle brackets, otherwise untouched), and the ESMTP
+// parameters.
+func parsePath(data []byte) (path, address string, args []string, err error) {
 	list, err := splitStrings(data)
 	if err != nil {
-		return "", nil, fmt.Errorf("envelope address: %w", err)
+		return "", "", nil, fmt.Errorf("envelope address: %w", err)
 	}
 	if len(list) == 0 {
-		return "", nil, errors.New("envelope command without an address")
+		return "", "", nil, errors.New("envelope command without an address")
 	}
-	address = list[0]
+	path, address = list[0], list[0]
 	if n := len(address); n >= 2 && address[0] == '<' && address[n-1] == '>' {
 		address = address[1 : n-1]
 	}
@@ -133,32 +143,41 @@ func parsePath(data []byte) (address string, args []string, err error) {
 			args = append(args, a)
 		}
 	}
-	return address, args, nil
+	return path, address, args, nil
 }
 
-// parseConnect reads SMFIC_CONNECT: the client's name, and its address unless it
-// has none (local submission).
-func parseConnect(data []byte) (host string, client netip.Addr, err error) {
+// peer is the SMTP client as SMFIC_CONNECT tells of it.
+type peer struct {
+	name string
+	addr netip.Addr // invalid for local submission without one
+	port uint16     // 0 when the MTA does not know one
+}
+
+// parseConnect reads SMFIC_CONNECT.
+func parseConnect(data []byte) (peer, error) {
 	name, rest, ok := bytes.Cut(data, []byte{0})
 	if !ok || len(rest) == 0 {
-		return "", client, errors.New("malformed connect packet")
+		return peer{}, errors.New("malformed connect packet")
 	}
+	p := peer{name: string(name)}
 	family := gomilter.ProtoFamily(rest[0])
 	if family != gomilter.FamilyInet && family != gomilter.FamilyInet6 {
-		return string(name), client, nil
+		return p, nil
 	}
 	if len(rest) < 3 {
-		return "", client, errors.New("connect packet without a port")
+		return peer{}, errors.New("connect packet without a port")
 	}
+	p.port = binary.BigEndian.Uint16(rest[1:])
 	text, _, _ := bytes.Cut(rest[3:], []byte{0})
 	// Sendmail writes IPv6 addresses as RFC 5321 section 4.1.3 does.
 	literal := string(text)
 	if len(literal) > 5 && strings.EqualFold(literal[:5], "IPv6:") {
 		literal = literal[5:]
 	}
-	client, err = netip.ParseAddr(literal)
+	addr, err := netip.ParseAddr(literal)
 	if err != nil {
-		return "", client, fmt.Errorf("connect packet: %w", err)
+		return peer{}, fmt.Errorf("connect packet: %w", err)
 	}
-	return string(name), client.Unmap(), nil
+	p.addr = addr.Unmap()
+	return p, nil
 }

@@ -9,11 +9,12 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/netip"
 	"os"
 	"time"
 
 	gomilter "github.com/emersion/go-milter"
+
+	"cloakroom/flow"
 )
 
 var errOrder = errors.New("protocol error: command out of order")
@@ -22,6 +23,7 @@ var errOrder = errors.New("protocol error: command out of order")
 // message. Everything runs on go-milter's goroutine, except kill.
 type session struct {
 	handler  Handler
+	checker  RecipientChecker // the handler, if it is one
 	cfg      Config
 	progress time.Duration // interval of SMFIR_PROGRESS
 	log      *slog.Logger
@@ -36,8 +38,7 @@ type session struct {
 	// macros that came for a command which has not come yet.
 	macros map[gomilter.Code]map[string]string
 
-	host        string
-	client      netip.Addr
+	client      peer
 	helo        string
 	connMacros  map[string]string
 	heloMacros  map[string]string
@@ -49,6 +50,7 @@ var _ gomilter.Milter = (*session)(nil)
 
 func newSession(conn net.Conn, h Handler, cfg Config, progress time.Duration, log *slog.Logger) *session {
 	s := &session{handler: h, cfg: cfg, progress: progress, log: log.With("mta", conn.RemoteAddr().String())}
+	s.checker, _ = h.(RecipientChecker)
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	s.tap = newTap(conn, cfg.IdleTimeout)
 	s.tap.intercept = s.intercept
@@ -59,7 +61,7 @@ func newSession(conn net.Conn, h Handler, cfg Config, progress time.Duration, lo
 
 // reset forgets the SMTP session.
 func (s *session) reset() {
-	s.host, s.client, s.helo = "", netip.Addr{}, ""
+	s.client, s.helo = peer{}, ""
 	s.connMacros, s.heloMacros = nil, nil
 	s.macros = make(map[gomilter.Code]map[string]string)
 }
@@ -115,17 +117,22 @@ func (s *session) accept() gomilter.Response {
 }
 
 // tempFail ends the message with 451: the client tries again, nothing is lost.
-// The reference leads from the client's bounce or log to our log line.
 func (s *session) tempFail(err error) gomilter.Response {
 	x := s.tx
-	log := x.logger()
-	if cause := context.Cause(x.ctx); cause != nil {
-		log = log.With("cause", cause)
-	}
-	logFailure(log, "message deferred", err)
+	x.logDeferral("message deferred", err)
 	s.endMail()
-	return gomilter.NewResponseStr(respReply,
-		"451 4.3.0 Cloakroom: temporary failure, please try again later (ref "+x.ref+")")
+	return x.later()
+}
+
+// refuse ends the message with a reply of the handler's.
+func (s *session) refuse(r *flow.Reply) gomilter.Response {
+	text, err := s.tx.replyText(r)
+	if err != nil {
+		return s.tempFail(err)
+	}
+	s.tx.logger().Info("message refused", "code", r.Code, "enhanced", r.Enhanced, "text", r.Text)
+	s.endMail()
+	return gomilter.NewResponseStr(respReply, text)
 }
 
 func (s *session) endMail() {

@@ -11,8 +11,11 @@ import (
 	"io"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
+
+	gomilter "github.com/emersion/go-milter"
 
 	"cloakroom/flow"
 )
@@ -25,11 +28,15 @@ var (
 // transaction is the state of a message in flight.
 type transaction struct {
 	env    *flow.Envelope
-	ref    string // names the message in its 451 answer and in the log
+	paths  []string // of env.Recipients, as they came
+	ref    string   // names the message in its 451 answer and in the log
 	log    *slog.Logger
 	header headerBlock
 	mail   Mail  // nil before the end of the header, and after a failed Write
 	err    error // first failure, answered at the next occasion
+
+	emulated bool        // no RCPT may be refused, see RecipientChecker
+	refusal  *flow.Reply // of a recipient, to be given at the end of the header
 
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -55,6 +62,37 @@ func newRef() string {
 // logger names the message as the MTA's log does, once the MTA has told how.
 func (x *transaction) logger() *slog.Logger {
 	return x.log.With("queue_id", x.env.QueueID)
+}
+
+// logDeferral logs what a later() stands for.
+func (x *transaction) logDeferral(msg string, err error, about ...any) {
+	log := x.logger().With(about...)
+	if cause := context.Cause(x.ctx); cause != nil {
+		log = log.With("cause", cause)
+	}
+	logFailure(log, msg, err)
+}
+
+// later is the answer to a failure. The reference leads from the client's bounce
+// or log to our log line.
+func (x *transaction) later() gomilter.Response {
+	return gomilter.NewResponseStr(respReply,
+		"451 4.3.0 Cloakroom: temporary failure, please try again later (ref "+x.ref+")")
+}
+
+// replyText is a reply as the MTA takes it.
+func (x *transaction) replyText(r *flow.Reply) (string, error) {
+	lines := maxReplyLines
+	if x.emulated {
+		lines = 1 // it goes into a bounce, where Postfix shows line ends as they are
+	}
+	return formatReply(r, lines, x.utf8())
+}
+
+// utf8 tells whether replies may have other characters than ASCII (RFC 6531
+// section 3.7.4).
+func (x *transaction) utf8() bool {
+	return slices.ContainsFunc(x.env.SenderArgs, func(a string) bool { return strings.EqualFold(a, "SMTPUTF8") })
 }
 
 // learn takes from macros what the envelope wants to know.
