@@ -85,6 +85,7 @@ test-plan:
 setup:
 	@./deploy/setup/postfix.sh
 	@./deploy/setup/postgresql.sh
+	@./deploy/setup/slapd.sh
 	@./deploy/setup/python.sh
 
 lint: ## Check formatting, go vet and staticcheck

@@ -64,7 +64,10 @@ func benchFlow(b *testing.B, raw, encoded []byte, unique bool) {
 
 func benchOne(b *testing.B, w *world, raw []byte, changed bool) {
 	h, body := split(raw)
-	m := w.engine.Open(outbound("bench"), h)
+	m, err := w.engine.Open(b.Context(), outbound("bench"), h)
+	if err != nil {
+		b.Fatal(err)
+	}
 	defer m.Close()
 	feed(m, body, milterChunk)
 	out, err := m.Finish(b.Context())

@@ -5,6 +5,8 @@
 package flow
 
 import (
+	"context"
+	"errors"
 	"log/slog"
 	"net/netip"
 	"net/url"
@@ -15,6 +17,7 @@ import (
 	"cloakroom/internal/spool"
 	"cloakroom/message"
 	"cloakroom/policy"
+	"cloakroom/policy/directory"
 	"cloakroom/sisa/blob"
 )
 
@@ -33,8 +36,17 @@ type Settings struct {
 	// nothing but links is at stake; otherwise the answer is 4xx.
 	AcceptOnError bool
 	Policy        *policy.Set
+	// Verifiers are the authserv-ids whose Authentication-Results count (RFC 8601).
+	Verifiers []string
 	// PageURL makes the address of a link's page from its token.
 	PageURL func(token string) string
+}
+
+// Directory tells who a user is.
+type Directory interface {
+	// Lookup finds the users of addresses at once, keyed by the address as
+	// asked; who is absent is not a user. An error means that nothing is known.
+	Lookup(ctx context.Context, addresses []string) (map[string]*directory.User, error)
 }
 
 // Engine processes messages. All fields are set before first use.
@@ -44,44 +56,116 @@ type Engine struct {
 	Blobs    blob.Store
 	DB       *db.DB
 	LinkKey  []byte // secret behind the tokens
-	Now      func() time.Time
-	Log      *slog.Logger
+	// Directory is nil when nobody is known.
+	Directory Directory
+	Now       func() time.Time
+	Log       *slog.Logger
 }
 
 // Open begins a message at the end of its header. It returns nil when nothing
-// can touch the message: its body need not be sent at all.
-func (e *Engine) Open(env *Envelope, h message.Header) *Mail {
-	m := e.begin(env, h)
-	if reason := m.untouchable(); reason != "" {
-		e.Log.Info("mail passes", "queue_id", env.QueueID, "from", env.Sender, "recipients", len(env.Recipients), "reason", reason)
-		return nil
+// can touch the message: its body need not be sent at all. An error means a
+// temporary failure: answer 4xx.
+func (e *Engine) Open(ctx context.Context, env *Envelope, h message.Header) (*Mail, error) {
+	m, err := e.begin(ctx, env, h)
+	if err == nil {
+		err = m.early()
+	}
+	if err != nil {
+		return nil, m.forgive(ctx, err)
+	}
+	if m.plan.Reject == nil && !m.plan.Acts() && !m.needsBody {
+		e.Log.Info("mail passes", "queue_id", env.QueueID, "from", env.Sender, "recipients", len(env.Recipients), "reason", m.passes)
+		return nil, nil
 	}
 	m.receive()
-	return m
+	return m, nil
 }
 
 // OpenAny begins a message whatever its header says, to explain it.
-func (e *Engine) OpenAny(env *Envelope, h message.Header) *Mail {
-	m := e.begin(env, h)
+func (e *Engine) OpenAny(ctx context.Context, env *Envelope, h message.Header) (*Mail, error) {
+	m, err := e.begin(ctx, env, h)
+	if err != nil {
+		return nil, err
+	}
+	m.passes, m.needsBody = m.untouchable(), true
 	m.receive()
-	return m
+	return m, nil
 }
 
-func (e *Engine) begin(env *Envelope, h message.Header) *Mail {
+// CheckRecipient tells whether a recipient is refused as soon as it is named;
+// nil when not. An error means a temporary failure: answer 4xx.
+func (e *Engine) CheckRecipient(ctx context.Context, env *Envelope, r Recipient) (*Reply, error) {
+	one := *env
+	one.Recipients = []Recipient{r}
+	m, err := e.begin(ctx, &one, message.Header{})
+	if err != nil {
+		return nil, m.forgive(ctx, err)
+	}
+	if m.settings.Observe {
+		return nil, nil
+	}
+	f := m.facts(nil)
+	f.To = append(env.RecipientAddresses(), r.Address)
+	reject, err := m.settings.Policy.DecideRecipient(f, 0)
+	if err != nil || reject == nil {
+		return nil, err
+	}
+	e.Log.Info("recipient refused", "queue_id", env.QueueID, "from", env.Sender, "recipient", r.Address, "rule", reject.Rule)
+	return &Reply{Code: reject.Code, Enhanced: reject.Enhanced, Text: reject.Text}, nil
+}
+
+func (e *Engine) begin(ctx context.Context, env *Envelope, h message.Header) (*Mail, error) {
 	m := &Mail{engine: e, settings: e.Settings(), env: env, header: h, start: e.Now()}
 	m.directions()
-	return m
+	return m, m.lookUp(ctx)
 }
 
-// receive makes ready for the body.
+// early decides what envelope and header decide alone.
+func (m *Mail) early() error {
+	f := m.facts(nil)
+	m.plan = m.settings.Policy.DecideHeaders(f)
+	m.logRuleErrors()
+	if m.plan.Failed {
+		return errRuleFailed
+	}
+	m.passes = m.untouchable()
+	m.needsBody = m.plan.NeedsBody
+	switch {
+	case m.passes != "":
+		m.needsBody = m.settings.Policy.MailNeedsBody(f)
+	case !m.needsBody:
+		m.passes = "no rule can apply"
+	}
+	return nil
+}
+
+// errRuleFailed says that a rule which decides about the mail as a whole
+// could not be evaluated; the log has the rule.
+var errRuleFailed = errors.New("a rule about the mail failed")
+
+// forgive turns an error into none where the mail may pass unchanged instead:
+// where nothing but links is at stake.
+func (m *Mail) forgive(ctx context.Context, err error) error {
+	s := m.settings
+	if s.Observe || s.AcceptOnError && s.Policy.OnlyLinks() && ctx.Err() == nil {
+		m.engine.Log.Error("mail passes unchanged after an error, as mode or on_error says", "queue_id", m.env.QueueID, "err", err)
+		return nil
+	}
+	return err
+}
+
+// receive makes ready for the body, if it is to be looked at.
 func (m *Mail) receive() {
+	if !m.needsBody {
+		return
+	}
 	m.spool = m.engine.Spool.New(MaxMessage)
 	m.inspector = message.NewInspector()
 	m.scanner = message.NewScanner(m.header, m.inspector)
 }
 
-// untouchable says, from envelope and header alone, why nothing in this mail
-// will be changed.
+// untouchable says, from envelope and header alone, why no attachment of this
+// mail becomes a link.
 func (m *Mail) untouchable() string {
 	switch {
 	case m.env.Sender == "":
@@ -94,8 +178,6 @@ func (m *Mail) untouchable() string {
 		m.engine.Log.Warn("mail carries our own DKIM signature already: the signer must stand behind Cloakroom",
 			"queue_id", m.env.QueueID, "from", m.env.Sender)
 		return "signed with our own DKIM key"
-	case !m.settings.Policy.CouldMatch(m.facts(nil)):
-		return "no rule can apply"
 	}
 	return ""
 }

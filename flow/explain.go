@@ -14,6 +14,15 @@ type Explanation struct {
 	Alone      string              `json:"left_alone,omitempty"`
 	Parts      []ExplainedPart     `json:"parts"`
 	Decisions  []ExplainedDecision `json:"decisions"`
+	Slots      []ExplainedSlot     `json:"mail_rules,omitempty"`
+	Reject     *Reply              `json:"reject,omitempty"`     // of the whole mail
+	Refused    map[string]*Reply   `json:"refused,omitempty"`    // recipients, as soon as they are named
+	Quarantine string              `json:"quarantine,omitempty"` // why it would be held
+	Add        map[string]string   `json:"add_header,omitempty"`
+	Remove     []string            `json:"remove_header,omitempty"`
+	Tag        string              `json:"tag,omitempty"`
+	Fails      bool                `json:"fails,omitempty"` // a rule about the mail failed: it would be put off
+	Errors     []string            `json:"errors,omitempty"`
 	Changes    bool                `json:"changes"`
 	NewSize    int64               `json:"new_body_size,omitempty"`
 	BodySize   int64               `json:"body_size"`
@@ -48,6 +57,17 @@ type ExplainedDecision struct {
 	Before    []ExplainedStep `json:"before,omitempty"`
 }
 
+// ExplainedSlot is what the rules said of the mail as a whole for one
+// recipient, or for all when it names none.
+type ExplainedSlot struct {
+	Slot      string          `json:"slot"`
+	Recipient string          `json:"recipient,omitempty"`
+	Acts      bool            `json:"acts"`
+	Rule      string          `json:"rule,omitempty"`
+	Failed    bool            `json:"failed,omitempty"`
+	Before    []ExplainedStep `json:"before,omitempty"`
+}
+
 // ExplainedStep is a rule that was asked before and did not match.
 type ExplainedStep struct {
 	Rule string `json:"rule"`
@@ -57,7 +77,7 @@ type ExplainedStep struct {
 // Explain decides a message of which the whole body was written, and says
 // why. untouched is what Open would have said.
 func (m *Mail) Explain() (*Explanation, error) {
-	ex := &Explanation{Ours: m.ours, Passes: m.untouchable()}
+	ex := &Explanation{Ours: m.ours, Passes: m.passes}
 	for _, r := range m.recipients {
 		ex.Recipients = append(ex.Recipients, ExplainedAddress{r.Address, r.Direction})
 	}
@@ -67,9 +87,6 @@ func (m *Mail) Explain() (*Explanation, error) {
 	ex.BodySize = m.tree.Size
 	m.decide()
 	plan := m.settings.Policy.Explain(m.facts(m.tree))
-	if ex.Passes != "" {
-		m.leave(ex.Passes)
-	}
 	if len(m.taken) > 0 {
 		if err := m.explainRewrite(ex); err != nil {
 			return nil, err
@@ -77,14 +94,54 @@ func (m *Mail) Explain() (*Explanation, error) {
 	}
 	ex.Alone = m.alone
 	for _, d := range plan.Decisions {
-		e := ExplainedDecision{Part: d.Part, Recipient: d.Recipient, Link: d.Link, Rule: d.Rule}
-		for _, s := range d.Trace {
-			e.Before = append(e.Before, ExplainedStep(s))
-		}
-		ex.Decisions = append(ex.Decisions, e)
+		ex.Decisions = append(ex.Decisions, ExplainedDecision{Part: d.Part, Recipient: d.Recipient, Link: d.Link, Rule: d.Rule,
+			Before: explainSteps(d.Trace)})
 	}
+	m.explainMail(ex, plan)
 	m.tree.Root.Walk(func(p *message.Part) { ex.Parts = append(ex.Parts, m.explainPart(p)) })
 	return ex, nil
+}
+
+// explainMail tells what the rules about the mail as a whole came to.
+func (m *Mail) explainMail(ex *Explanation, plan *policy.Plan) {
+	for _, d := range plan.MailDecisions {
+		ex.Slots = append(ex.Slots, ExplainedSlot{Slot: string(d.Slot), Recipient: d.Recipient, Acts: d.Acts, Rule: d.Rule, Failed: d.Failed,
+			Before: explainSteps(d.Trace)})
+	}
+	if r := plan.Reject; r != nil {
+		ex.Reject = &Reply{Code: r.Code, Enhanced: r.Enhanced, Text: r.Text}
+	}
+	envelope := m.facts(nil)
+	for i, r := range m.recipients {
+		if reject, err := m.settings.Policy.DecideRecipient(envelope, i); err == nil && reject != nil {
+			if ex.Refused == nil {
+				ex.Refused = make(map[string]*Reply)
+			}
+			ex.Refused[r.Address] = &Reply{Code: reject.Code, Enhanced: reject.Enhanced, Text: reject.Text}
+		}
+	}
+	ex.Quarantine, ex.Tag, ex.Fails = plan.Quarantine, plan.Tag, plan.Failed
+	for _, c := range plan.Headers {
+		if c.Remove {
+			ex.Remove = append(ex.Remove, c.Name)
+			continue
+		}
+		if ex.Add == nil {
+			ex.Add = make(map[string]string)
+		}
+		ex.Add[c.Name] = c.Value
+	}
+	for _, e := range plan.Errors {
+		ex.Errors = append(ex.Errors, e.Error())
+	}
+}
+
+func explainSteps(trace []policy.Step) []ExplainedStep {
+	var out []ExplainedStep
+	for _, s := range trace {
+		out = append(out, ExplainedStep(s))
+	}
+	return out
 }
 
 func (m *Mail) explainRewrite(ex *Explanation) error {

@@ -1,7 +1,9 @@
 package flow
 
 import (
+	"context"
 	"encoding/hex"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -55,6 +57,42 @@ func cutLast(address string) (local, domain string, ok bool) {
 	return address[:i], address[i+1:], true
 }
 
+// lookUp asks the directory about the sender, if he is ours, and about the
+// recipients that are.
+func (m *Mail) lookUp(ctx context.Context) error {
+	if m.engine.Directory == nil {
+		return nil
+	}
+	var addresses []string
+	if m.ours {
+		addresses = append(addresses, m.env.Sender)
+	}
+	for _, r := range m.recipients {
+		if m.settings.isOurs(r.Domain) {
+			addresses = append(addresses, r.Address)
+		}
+	}
+	if len(addresses) == 0 {
+		return nil
+	}
+	users, err := m.engine.Directory.Lookup(ctx, addresses)
+	if err != nil {
+		return fmt.Errorf("look up users: %w", err)
+	}
+	for i := range m.recipients {
+		r := &m.recipients[i]
+		if u := users[r.Address]; u != nil {
+			r.Groups, r.Department, r.System = u.Groups, u.Department, u.System
+		}
+	}
+	if u := users[m.env.Sender]; u != nil && m.ours {
+		local, _, _ := cutLast(m.env.Sender)
+		m.sender = &policy.User{Address: m.env.Sender, Local: local, Domain: policy.Domain(m.env.Sender),
+			Groups: u.Groups, Department: u.Department, System: u.System}
+	}
+	return nil
+}
+
 // facts tells policy what is known; tree is nil while the body is not.
 func (m *Mail) facts(tree *message.Tree) *policy.Facts {
 	f := &policy.Facts{
@@ -62,8 +100,9 @@ func (m *Mail) facts(tree *message.Tree) *policy.Facts {
 		User: m.env.AuthUser, Client: m.env.Client, Helo: m.env.Helo, Host: m.env.Host,
 		Daemon: m.env.Daemon, TLS: m.env.TLS, Time: m.env.Received,
 		Subject: message.DecodeWords(m.header.Get("Subject")),
-		Header:  m.fields,
-		Size:    -1, Recipients: m.recipients,
+		Header:  m.fields, RawHeader: m.header.Values,
+		AuthResults: policy.ParseAuthResults(m.header.Values("Authentication-Results"), m.settings.Verifiers),
+		Size:        -1, Sender: m.sender, Recipients: m.recipients,
 	}
 	if tree == nil {
 		return f

@@ -2,6 +2,7 @@ package flow
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,18 +16,31 @@ import (
 // finish is the straight line: structure, plan, blobs, commit, edits. Up to
 // the commit nothing was promised; after it everything is durable.
 func (m *Mail) finish(ctx context.Context) (*Outcome, error) {
-	if err := m.understand(); err != nil || m.tooLarge {
-		return &Outcome{}, err
+	if !m.needsBody {
+		return m.marked(), nil
 	}
-	m.decide()
-	if len(m.taken) == 0 || m.settings.Observe {
-		return &Outcome{}, nil
+	if m.tooLarge {
+		m.alone = "message over the limit"
+		if m.settings.Policy.OnlyLinks() {
+			return &Outcome{}, nil
+		}
+		return nil, errors.New("message over the limit: rules about its attachments cannot be decided")
+	}
+	if err := m.understand(); err != nil {
+		return nil, err
+	}
+	if m.decide(); m.plan.Failed {
+		return nil, errRuleFailed
+	}
+	out := m.marked()
+	if len(m.taken) == 0 || m.settings.Observe || out.Reject != nil {
+		return out, nil
 	}
 	grant := m.offer()
 	rewrite, err := m.rewrite(grant)
 	if refused, ok := err.(*message.CannotRewriteError); ok {
 		m.leave(refused.Reason)
-		return &Outcome{}, nil
+		return out, nil
 	}
 	if err != nil {
 		return nil, err
@@ -47,7 +61,9 @@ func (m *Mail) finish(ctx context.Context) (*Outcome, error) {
 			return nil, err
 		}
 	}
-	return &Outcome{Header: rewrite.Header, Body: rewrite.Body}, nil
+	out.Header = append(out.Header, rewrite.Header...)
+	out.Body = rewrite.Body
+	return out, nil
 }
 
 // understand ends the scan and tells bodies from attachments.
@@ -57,10 +73,6 @@ func (m *Mail) understand() error {
 	}
 	m.tree = m.scanner.Close()
 	m.tree.Digest = m.inspector.Digest()
-	if m.tooLarge {
-		m.leave("message over the limit")
-		return nil
-	}
 	m.bodies, m.alone = message.Assess(m.tree, m.spool)
 	m.report.scanned = m.engine.Now()
 	return nil
@@ -70,6 +82,9 @@ func (m *Mail) understand() error {
 func (m *Mail) decide() {
 	m.plan = m.settings.Policy.Decide(m.facts(m.tree))
 	m.kept = make(map[int]string)
+	if m.passes != "" {
+		defer m.leave(m.passes)
+	}
 	parts := m.leaves()
 	for _, k := range m.plan.Kept() {
 		m.kept[k.Part] = k.Reason

@@ -23,7 +23,10 @@ type Mail struct {
 	start    time.Time
 
 	ours       bool // the sender
+	sender     *policy.User
 	recipients []policy.Recipient
+	passes     string // why no attachment becomes a link, whatever the body holds
+	needsBody  bool   // false: envelope and header decided everything
 
 	spool     *spool.Buffer
 	inspector *message.Inspector
@@ -46,7 +49,7 @@ type Mail struct {
 // Write takes the next bytes of the body. It never fails: an error of the
 // spool is told by Finish, when the MTA can be answered.
 func (m *Mail) Write(b []byte) (int, error) {
-	if m.failed != nil || m.tooLarge {
+	if m.failed != nil || m.tooLarge || m.spool == nil {
 		return len(b), nil
 	}
 	if _, err := m.spool.Write(b); errors.Is(err, spool.ErrTooLarge) {
@@ -54,12 +57,22 @@ func (m *Mail) Write(b []byte) (int, error) {
 	} else if err != nil {
 		m.failed = err
 	}
-	m.scanner.Write(b)
+	if m.needsBody {
+		m.scanner.Write(b)
+	}
 	return len(b), nil
 }
 
-// Original is the body as it came, for a door that must write it itself. It
-// is an error when not all of it could be kept.
+// KeepBody has the body kept even if nobody looks at it, for a door that must
+// write it itself. It comes before the first Write.
+func (m *Mail) KeepBody() {
+	if m.spool == nil {
+		m.spool = m.engine.Spool.New(MaxMessage)
+	}
+}
+
+// Original is the body as it came, after KeepBody. It is an error when not all
+// of it could be kept.
 func (m *Mail) Original() (io.Reader, error) {
 	if m.failed != nil {
 		return nil, fmt.Errorf("spool the message: %w", m.failed)
@@ -72,7 +85,9 @@ func (m *Mail) Original() (io.Reader, error) {
 
 // Close frees what the message holds. The outcome's body is gone with it.
 func (m *Mail) Close() {
-	m.spool.Close()
+	if m.spool != nil {
+		m.spool.Close()
+	}
 	if m.skeleton != nil {
 		m.skeleton.Close()
 	}
@@ -82,13 +97,12 @@ func (m *Mail) Close() {
 // the outcome relies on. An error means a temporary failure: answer 4xx.
 func (m *Mail) Finish(ctx context.Context) (*Outcome, error) {
 	out, err := m.finish(ctx)
-	if err != nil && (m.settings.Observe || m.settings.AcceptOnError && ctx.Err() == nil) {
-		// Nothing but links is at stake here: the mail is whole without them.
-		m.engine.Log.Error("mail passes unchanged after an error, as mode or on_error says", "queue_id", m.env.QueueID, "err", err)
+	if err != nil {
+		if err = m.forgive(ctx, err); err != nil {
+			return nil, err
+		}
 		return &Outcome{}, nil
 	}
-	if err == nil {
-		m.summary(out)
-	}
-	return out, err
+	m.summary(out)
+	return out, nil
 }

@@ -31,7 +31,7 @@ func (o *Outcome) Changed() bool { return o.Body != nil || len(o.Header) > 0 }
 
 // Reply is an SMTP reply that refuses (RFC 5321 section 4.2, RFC 3463).
 type Reply struct {
-	Code     int    // 4xx or 5xx
-	Enhanced string // such as "5.7.1"; its class is that of Code
-	Text     string // one line for people
+	Code     int    `json:"code"`     // 4xx or 5xx
+	Enhanced string `json:"enhanced"` // such as "5.7.1"; its class is that of Code
+	Text     string `json:"text"`     // one line for people
 }

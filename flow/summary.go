@@ -23,14 +23,20 @@ func (m *Mail) summary(out *Outcome) {
 	}
 	verdict := "mail passes"
 	switch {
-	case m.settings.Observe && len(m.taken) > 0:
+	case out.Reject != nil:
+		verdict = "mail refused"
+	case m.settings.Observe && (len(m.taken) > 0 || m.plan.Reject != nil || m.plan.Acts()):
 		verdict = "mail would be changed (mode: observe)"
-	case out.Changed():
+	case out.Body != nil:
 		verdict = "attachments linked"
+	case out.Quarantine != "":
+		verdict = "mail held"
+	case out.Changed():
+		verdict = "header changed"
 	}
 	args := []any{
 		"queue_id", m.env.QueueID, "from", m.env.Sender, "recipients", len(m.env.Recipients),
-		"body", m.tree.Size, "linked", len(m.taken), "linked_bytes", bytes, "stored_bytes", m.report.stored,
+		"body", m.bodySize(), "linked", len(m.taken), "linked_bytes", bytes, "stored_bytes", m.report.stored,
 	}
 	if rules := m.ruleNames(); len(rules) > 0 {
 		args = append(args, "rules", rules)
@@ -53,11 +59,17 @@ func (m *Mail) summary(out *Outcome) {
 	m.engine.Log.Info(verdict, args...)
 }
 
-func (m *Mail) ruleNames() []string {
-	if m.plan == nil {
-		return nil
+// bodySize is 0 for a body that was not looked at.
+func (m *Mail) bodySize() int64 {
+	if m.tree == nil {
+		return 0
 	}
-	var names []string
+	return m.tree.Size
+}
+
+// ruleNames lists the rules that did something.
+func (m *Mail) ruleNames() []string {
+	names := m.mailRules()
 	seen := make(map[string]bool)
 	for _, l := range m.linked() {
 		for _, r := range l.Rules {

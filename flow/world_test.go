@@ -137,11 +137,12 @@ func (d *delivery) raw() []byte { return append(d.head[:len(d.head):len(d.head)]
 func (w *world) deliver(ctx context.Context, env *flow.Envelope, raw []byte, chunk int) (*delivery, error) {
 	h, body := split(raw)
 	d := &delivery{head: h.Block(), body: body}
-	m := w.engine.Open(env, h)
+	m, err := w.engine.Open(ctx, env, h)
 	if m == nil {
-		return d, nil
+		return d, err
 	}
 	defer m.Close()
+	m.KeepBody()
 	d.opened = true
 	feed(m, body, chunk)
 	out, err := m.Finish(ctx)
@@ -175,7 +176,10 @@ func (w *world) deliver(ctx context.Context, env *flow.Envelope, raw []byte, chu
 // explain tells what would come of a message.
 func (w *world) explain(env *flow.Envelope, raw []byte, chunk int) (*flow.Explanation, error) {
 	h, body := split(raw)
-	m := w.engine.OpenAny(env, h)
+	m, err := w.engine.OpenAny(context.Background(), env, h)
+	if err != nil {
+		return nil, err
+	}
 	defer m.Close()
 	feed(m, body, chunk)
 	return m.Explain()

@@ -3,6 +3,7 @@ package message
 import (
 	"bufio"
 	"bytes"
+	"strings"
 
 	"github.com/emersion/go-message/textproto"
 )
@@ -33,4 +34,15 @@ func (h Header) Block() []byte {
 func ParseHeader(raw []byte) (Header, error) {
 	h, err := textproto.ReadHeader(bufio.NewReaderSize(bytes.NewReader(raw), 512))
 	return Header{Header: h, Raw: raw, Err: err}, err
+}
+
+// RawValue is the value of the first field of a name as it stands there, folds
+// included, without the white space around it.
+func (h Header) RawValue(name string) (value string, ok bool) {
+	raw, err := h.Header.Raw(name)
+	if err != nil {
+		return "", false
+	}
+	_, value, ok = strings.Cut(string(raw), ":")
+	return strings.TrimSpace(value), ok
 }

@@ -8,6 +8,11 @@ import (
 // manyRules is a large configuration: 100 rules of the usual kinds, none of
 // which matches before the last.
 func manyRules(b *testing.B) *Set {
+	b.Helper()
+	return mustCompile(b, manyRuleList()...)
+}
+
+func manyRuleList() []Rule {
 	var rules []Rule
 	for i := range 99 {
 		condition := [...]string{
@@ -20,7 +25,7 @@ func manyRules(b *testing.B) *Set {
 		}[i%6]
 		rules = append(rules, Rule{Name: fmt.Sprint(i), If: condition, Link: keep})
 	}
-	return mustCompile(b, append(rules, Rule{Name: "large", If: "attachment.size > 1 * MB", Link: link})...)
+	return append(rules, Rule{Name: "large", If: "attachment.size > 1 * MB", Link: link})
 }
 
 func manyFacts() *Facts {
@@ -42,6 +47,45 @@ func BenchmarkDecide(b *testing.B) {
 	for b.Loop() {
 		if plan := set.Decide(facts); len(plan.Links()) != 5 {
 			b.Fatal(plan)
+		}
+	}
+}
+
+// BenchmarkDecideMail is the same where half the rules are about the mail as a
+// whole.
+func BenchmarkDecideMail(b *testing.B) {
+	rules := manyRuleList()
+	for i := range rules[:len(rules)-1] {
+		switch r := &rules[i]; i % 8 {
+		case 0:
+			r.Link, r.Reject = nil, refuse
+		case 2:
+			r.Link, r.Tag = nil, external
+		case 4:
+			r.Link, r.Header = nil, marked
+		case 6:
+			r.Link, r.Quarantine = nil, hold
+		}
+	}
+	set, facts := mustCompile(b, rules...), manyFacts()
+	b.ReportAllocs()
+	for b.Loop() {
+		if plan := set.Decide(facts); len(plan.Links()) != 5 || plan.Acts() {
+			b.Fatal(plan)
+		}
+	}
+}
+
+func BenchmarkDecideRecipient(b *testing.B) {
+	rules := manyRuleList()
+	for i := range rules {
+		rules[i].Reject = refuse
+	}
+	set, facts := mustCompile(b, rules...), manyFacts()
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := set.DecideRecipient(facts, 4); err != nil {
+			b.Fatal(err)
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/operators"
+	"cel.dev/cel-go/common/types"
 )
 
 // Set is a compiled list of rules. It does not change and may be used by many
@@ -20,14 +21,20 @@ type Set struct {
 	counts   [scopes]int    // operands by scope
 	mailFact map[string]int // name to index in mailFacts
 	links    bool           // whether any rule links at all
+	speaking [len(mailSlots)][]speech
+	acting   [len(mailSlots)]bool // whether any rule of the slot acts
 }
 
 // rule is a compiled Rule. Its condition holds when all operands do; a rule
 // without operands always holds.
 type rule struct {
-	name     string
-	link     *LinkAction
+	name string
+	actions
 	operands []*operand
+	// attachments and pairs tell whether operands look at the attachment, and
+	// at the recipient in the same term.
+	attachments, pairs bool
+	never              bool // the condition is false whatever the mail
 }
 
 // operand is one term of a condition's top-level &&, shared by all rules that
@@ -40,6 +47,8 @@ type operand struct {
 	slot    int // among the operands of its scope
 	program cel.Program
 	facts   []string // facts it looks at, such as attachment.size
+	// constant is its value where no mail can change it; notAsked otherwise.
+	constant verdict
 }
 
 // scope is what an operand's value depends on.
@@ -101,18 +110,28 @@ func (c *compiler) rule(index int, r Rule) []*CompileError {
 	if r.Name == "" {
 		fail("name", "missing; logs and explanations call the rule by it")
 	}
-	if r.Link == nil {
-		fail("link", "missing, and it is the only action there is; "+linkForms)
-	} else if r.Link.Options.Expires < 0 {
-		fail("link.expires", "must not be negative")
+	for _, m := range r.mistakes() {
+		fail(m.key, m.message)
 	}
 	operands, failed := c.condition(index, r)
 	errs = append(errs, failed...)
 	if len(errs) > 0 {
 		return errs
 	}
-	c.set.rules = append(c.set.rules, rule{name: r.Name, link: r.Link, operands: operands})
-	c.set.links = c.set.links || !r.Link.Keep
+	compiled := rule{name: r.Name, actions: r.compiled(), operands: operands}
+	for _, o := range operands {
+		compiled.attachments = compiled.attachments || o.scope&perAttachment != 0
+		compiled.pairs = compiled.pairs || o.scope == perPair
+		compiled.never = compiled.never || o.constant == no
+	}
+	c.set.rules = append(c.set.rules, compiled)
+	c.set.links = c.set.links || r.Link != nil && !r.Link.Keep
+	for slot, said := range r.speeches() {
+		if said.speaks {
+			c.set.speaking[slot] = append(c.set.speaking[slot], speech{rule: index, acts: said.acts})
+			c.set.acting[slot] = c.set.acting[slot] || said.acts
+		}
+	}
 	return nil
 }
 
@@ -172,6 +191,12 @@ func (c *compiler) operand(tree *ast.AST, e ast.Expr) (*operand, error) {
 		return nil, issues.Err()
 	}
 	o := &operand{text: text}
+	if v, ok := folded.NativeRep().Expr().AsLiteral().(types.Bool); ok && folded.NativeRep().Expr().Kind() == ast.LiteralKind {
+		o.constant = no
+		if v {
+			o.constant = yes
+		}
+	}
 	loops := o.inspect(folded.NativeRep())
 	options := []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize)}
 	if loops {

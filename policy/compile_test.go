@@ -17,22 +17,22 @@ func TestCompileErrorShowsThePlace(t *testing.T) {
 	}{
 		"misspelt field": {
 			Rule{Name: "large", If: "attachment.nmae == 'x'", Link: link}, `
-rules[0].if: rule "large": line 1, column 12: undefined field 'nmae'; attachment has name, names, extension, type, sniffed, size, inline, disposition, sha256
+rules[0].if: rule "large": line 1, column 12: undefined field 'nmae'; attachment has name, names, extension, type, sniffed, size, inline, disposition, sha256, encrypted
     attachment.nmae == 'x'
                ^`},
 		"misspelt variable": {
 			Rule{Name: "large", If: "attachment.size > 1 && atachment.inline", Link: link}, `
-rules[0].if: rule "large": line 1, column 24: undeclared reference to 'atachment' (did you mean 'attachment'?); there are from, to, authenticated, user, client, helo, host, daemon, tls, subject, size, time, recipient, direction, attachment
+rules[0].if: rule "large": line 1, column 24: undeclared reference to 'atachment' (did you mean 'attachment'?); there are from, to, authenticated, user, client, helo, host, daemon, tls, from_gateway, subject, header_from, header_to, header_cc, size, time, auth, sender, recipient, direction, attachment
     attachment.size > 1 && atachment.inline
                            ^`},
 		"misspelt function": {
 			Rule{Name: "f", If: "globb(from, 'x')", Link: link}, `
-rules[0].if: rule "f": line 1, column 6: undeclared reference to 'globb' (did you mean 'glob'?); there are header, headers, text.matches, glob, domain, in_network
+rules[0].if: rule "f": line 1, column 6: undeclared reference to 'globb' (did you mean 'glob'?); there are header, headers, text.matches, glob, domain, in_network, in_group
     globb(from, 'x')
          ^`},
 		"the right line of several, after a tab and a wide character": {
 			Rule{Name: "m", If: "from == 'ä' &&\r\n\tsubject == 'ü' && sise > 3", Link: link}, `
-rules[0].if: rule "m": line 2, column 20: undeclared reference to 'sise' (did you mean 'size'?); there are from, to, authenticated, user, client, helo, host, daemon, tls, subject, size, time, recipient, direction, attachment
+rules[0].if: rule "m": line 2, column 20: undeclared reference to 'sise' (did you mean 'size'?); there are from, to, authenticated, user, client, helo, host, daemon, tls, from_gateway, subject, header_from, header_to, header_cc, size, time, auth, sender, recipient, direction, attachment
     	subject == 'ü' && sise > 3
     	                  ^`},
 		"types that do not fit": {
@@ -72,7 +72,7 @@ rules[0].if: rule "x": line 1, column 25: error parsing regexp: missing closing 
                             ^`},
 		"an object as a value": {
 			Rule{Name: "o", If: "dyn(recipient) == 1", Link: link}, `
-rules[0].if: rule "o": line 1, column 5: 'recipient' is not a value itself; take one of its fields: address, local, domain
+rules[0].if: rule "o": line 1, column 5: 'recipient' is not a value itself; take one of its fields: address, local, domain, groups, department, system
     dyn(recipient) == 1
         ^`},
 		"no name": {
@@ -80,7 +80,22 @@ rules[0].if: rule "o": line 1, column 5: 'recipient' is not a value itself; take
 rules[0].name: missing; logs and explanations call the rule by it`},
 		"no action": {
 			Rule{Name: "idle", If: "true"}, `
-rules[0].link: rule "idle": missing, and it is the only action there is; write ` + "`link: {}` to link the attachment or `link: false` to keep it in the mail"},
+rules[0]: rule "idle": says nothing: give it an action, link, reject, quarantine, header or tag`},
+		"a field no person has": {
+			Rule{Name: "p", If: "sender.size > 1", Link: link}, `
+rules[0].if: rule "p": line 1, column 8: undefined field 'size'; sender has address, local, domain, groups, department, system
+    sender.size > 1
+           ^`},
+		"the owner, before there is a vault": {
+			Rule{Name: "v", If: "in_group(owner, 'research')", Link: link}, `
+rules[0].if: rule "v": line 1, column 10: 'owner' is for vault rules, and the vault is not built yet; there are recipient and sender
+    in_group(owner, 'research')
+             ^`},
+		"a group of nobody": {
+			Rule{Name: "g", If: "in_group('bob', 'research')", Link: link}, `
+rules[0].if: rule "g": line 1, column 10: the first argument of in_group is recipient or sender
+    in_group('bob', 'research')
+             ^`},
 		"negative expiry": {
 			Rule{Name: "e", Link: &LinkAction{Options: LinkOptions{Expires: -time.Second}}}, `
 rules[0].link.expires: rule "e": must not be negative`},
@@ -201,5 +216,30 @@ func FuzzCompile(f *testing.F) {
 			t.Fatalf("%q links but could not match", condition)
 		}
 		_ = plan.String()
+		checkEarlyDecisions(t, condition, facts)
 	})
+}
+
+// checkEarlyDecisions makes the condition one of refusing: what is decided at
+// RCPT TO and at the end of the header must come out at the end of the mail.
+func checkEarlyDecisions(t *testing.T, condition string, facts *Facts) {
+	t.Helper()
+	set, err := Compile([]Rule{{Name: "r", If: condition, Reject: refuse}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = set.Explain(facts).String()
+	_ = set.Warnings()
+	end, header := set.Decide(facts), set.DecideHeaders(facts)
+	if (header.Reject != nil || !header.NeedsBody) && (header.Reject != nil) != (end.Reject != nil) || header.Failed && !end.Failed {
+		t.Fatalf("%q: after the header %s, at the end %s", condition, header, end)
+	}
+	for i := range facts.Recipients {
+		refused, err := set.DecideRecipient(facts, i)
+		alone := *facts
+		alone.Recipients = facts.Recipients[i : i+1]
+		if of := set.Decide(&alone); refused != nil && of.Reject == nil || err != nil && !of.Failed {
+			t.Fatalf("%q: recipient %d is refused (%v, %v), but alone the plan is %s", condition, i, refused, err, of)
+		}
+	}
 }

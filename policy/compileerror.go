@@ -15,7 +15,7 @@ const maxErrorsPerRule = 3
 type CompileError struct {
 	Rule       string // the rule's name; "" when it has none
 	Index      int    // of the rule in the list, from 0
-	Key        string // of the rule's mapping: "if", "name", "link", …
+	Key        string // of the rule's mapping: "if", "name", "link.expires", …; "" for the rule as a whole
 	Line       int    // in Expression, from 1; 0 when the mistake has no place
 	Column     int    // in characters, from 1
 	Expression string // the condition; "" when the mistake is elsewhere
@@ -26,7 +26,11 @@ type CompileError struct {
 // with a caret under the place.
 func (e *CompileError) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "rules[%d].%s: ", e.Index, e.Key)
+	fmt.Fprintf(&b, "rules[%d]", e.Index)
+	if e.Key != "" {
+		b.WriteString("." + e.Key)
+	}
+	b.WriteString(": ")
 	if e.Rule != "" {
 		fmt.Fprintf(&b, "rule %q: ", e.Rule)
 	}

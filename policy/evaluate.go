@@ -3,8 +3,6 @@ package policy
 import (
 	"errors"
 	"fmt"
-	"strings"
-	"unicode/utf8"
 
 	"cel.dev/cel-go/common/functions"
 	"cel.dev/cel-go/common/types"
@@ -31,17 +29,21 @@ var errUnknownFact = errors.New("a fact it needs is not known")
 type evaluation struct {
 	set     *Set
 	facts   *Facts
-	partial *types.Unknown // the attachments are not known yet; nil when they are
+	stage   stage
+	unknown *types.Unknown // what is not known at this stage; nil at the end
 
 	recipient   int
 	attachment  int
 	mailValues  []ref.Val
-	recipients  []recipientValues
+	sender      personValues
+	recipients  []personValues
 	attachments []attachmentValues
 
-	// memo keeps verdicts of operands; perRecipient has one row per recipient,
-	// the others one row, cleared when what they depend on changes.
+	// memo keeps verdicts of operands; perRecipient and perAttachment have a row
+	// for each, perPair has one row, cleared when the evaluation moves.
 	memo     [scopes][]verdict
+	some     []someAttachment // by rule; made when first needed
+	tries    int              // attachments looked at for mail slots
 	failures map[failure]error
 	reported map[report]bool
 }
@@ -54,20 +56,24 @@ type failure struct {
 }
 
 type report struct {
+	slot Slot
 	rule *rule
 	failure
 }
 
-func (s *Set) evaluation(f *Facts, partial bool) *evaluation {
-	e := &evaluation{set: s, facts: f,
+func (s *Set) evaluation(f *Facts, at stage) *evaluation {
+	e := &evaluation{set: s, facts: f, stage: at,
 		mailValues: make([]ref.Val, len(mailFacts)),
-		recipients: make([]recipientValues, len(f.Recipients)),
+		recipients: make([]personValues, len(f.Recipients)),
 	}
 	for i := range f.Recipients {
-		e.recipients[i].of = &f.Recipients[i]
+		e.recipients[i].of = f.Recipients[i].user()
 	}
-	if partial {
-		e.partial = types.NewUnknown(0, nil)
+	if f.Sender != nil {
+		e.sender.of = *f.Sender
+	}
+	if at < atEnd {
+		e.unknown = types.NewUnknown(0, nil)
 	} else {
 		e.attachments = make([]attachmentValues, len(f.Attachments))
 		for i := range f.Attachments {
@@ -75,8 +81,11 @@ func (s *Set) evaluation(f *Facts, partial bool) *evaluation {
 		}
 	}
 	for i, n := range s.counts {
-		if scope(i) == perRecipient {
+		switch scope(i) {
+		case perRecipient:
 			n *= len(f.Recipients)
+		case perAttachment:
+			n *= max(1, len(e.attachments))
 		}
 		e.memo[i] = make([]verdict, n)
 	}
@@ -85,32 +94,41 @@ func (s *Set) evaluation(f *Facts, partial bool) *evaluation {
 
 // stand moves to a recipient and an attachment.
 func (e *evaluation) stand(recipient, attachment int) {
-	if attachment != e.attachment {
-		clear(e.memo[perAttachment])
-	}
 	clear(e.memo[perPair])
 	e.recipient, e.attachment = recipient, attachment
 }
 
 // ask gives the value of the rule's condition, as CEL's && does: one false
-// operand makes it false even if others fail.
+// operand makes it false even if others fail or are not known.
 func (e *evaluation) ask(r *rule) verdict {
 	result := yes
 	for _, o := range r.operands {
-		switch v := e.operand(o); v {
-		case no:
+		if result = and(result, e.operand(o)); result == no {
 			return no
-		case unknown, failed:
-			result = max(result, v)
 		}
 	}
 	return result
 }
 
+// and combines two operands. What is not known yet may still turn out false, so
+// it hides a failure.
+func and(a, b verdict) verdict {
+	switch {
+	case a == no || b == no:
+		return no
+	case a == unknown || b == unknown:
+		return unknown
+	}
+	return max(a, b)
+}
+
 func (e *evaluation) operand(o *operand) verdict {
 	slot := o.slot
-	if o.scope == perRecipient {
+	switch o.scope {
+	case perRecipient:
 		slot += e.recipient * e.set.counts[perRecipient]
+	case perAttachment:
+		slot += e.attachment * e.set.counts[perAttachment]
 	}
 	known := &e.memo[o.scope][slot]
 	if *known == notAsked {
@@ -132,7 +150,7 @@ func (e *evaluation) evaluate(o *operand) verdict {
 		}
 		return no
 	case *types.Unknown:
-		if e.partial != nil {
+		if e.stage < atEnd {
 			return unknown
 		}
 		e.fail(o, errUnknownFact)
@@ -161,22 +179,22 @@ func (e *evaluation) place(o *operand) failure {
 }
 
 // report gives the error of a rule that failed where the evaluation stands,
-// once for each place that differs.
-func (e *evaluation) report(r *rule) (RuleError, bool) {
+// once for each slot and each place that differs.
+func (e *evaluation) report(slot Slot, r *rule) (RuleError, bool) {
 	for _, o := range r.operands {
 		at := e.place(o)
 		err, found := e.failures[at]
 		if !found {
 			continue
 		}
-		if e.reported[report{r, at}] {
+		if e.reported[report{slot, r, at}] {
 			return RuleError{}, false
 		}
 		if e.reported == nil {
 			e.reported = map[report]bool{}
 		}
-		e.reported[report{r, at}] = true
-		out := RuleError{Rule: r.name, Part: -1, Term: o.text, Err: err}
+		e.reported[report{slot, r, at}] = true
+		out := RuleError{Slot: slot, Rule: r.name, Part: -1, Term: o.text, Err: err}
 		if at.recipient >= 0 {
 			out.Recipient = e.facts.Recipients[at.recipient].Address
 		}
@@ -185,31 +203,58 @@ func (e *evaluation) report(r *rule) (RuleError, bool) {
 		}
 		return out, true
 	}
-	return RuleError{}, false
+	at := report{slot: slot, rule: r}
+	if e.reported[at] {
+		return RuleError{}, false
+	}
+	if e.reported == nil {
+		e.reported = map[report]bool{}
+	}
+	e.reported[at] = true
+	return RuleError{Slot: slot, Rule: r.name, Part: -1, Err: errTooMuch}, true
 }
 
 // ResolveName gives CEL the value of a variable.
 func (e *evaluation) ResolveName(name string) (any, bool) {
 	switch name {
 	case attachmentName:
-		if e.partial != nil {
-			return e.partial, true
+		if e.stage < atEnd {
+			return e.unknown, true
 		}
 		return &e.attachments[e.attachment], true
 	case recipientName:
 		return &e.recipients[e.recipient], true
 	case directionName:
-		return e.recipients[e.recipient].field(directionField), true
+		if e.pending() {
+			return e.unknown, true
+		}
+		return types.String(e.facts.Recipients[e.recipient].Direction), true
+	case senderName:
+		if e.pending() {
+			return e.unknown, true
+		}
+		return &e.sender, true
+	case authName:
+		if e.stage < atHeader {
+			return e.unknown, true
+		}
+		return &e.facts.AuthResults, true
 	}
 	i, ok := e.set.mailFact[name]
 	if !ok {
 		return nil, false
+	}
+	if e.stage < mailFacts[i].known || name == fromGatewayName && e.pending() {
+		return e.unknown, true
 	}
 	if e.mailValues[i] == nil {
 		e.mailValues[i] = mailFacts[i].get(e.facts)
 	}
 	return e.mailValues[i], true
 }
+
+// pending tells whether who sends may still turn out otherwise.
+func (e *evaluation) pending() bool { return e.stage < atHeader && e.facts.SenderPending }
 
 // Parent tells CEL that there is nowhere else to look.
 func (e *evaluation) Parent() interpreter.Activation { return nil }
@@ -219,13 +264,21 @@ func (e *evaluation) ResolveFunction(name string) (functions.LateBoundOp, bool) 
 	switch name {
 	case headerFunction:
 		return func(_ string, args ...ref.Val) ref.Val {
+			if e.stage < atHeader {
+				return e.unknown
+			}
 			if values := e.header(args[0]); len(values) > 0 {
 				return types.String(values[0])
 			}
 			return types.String("")
 		}, true
 	case headersFunction:
-		return func(_ string, args ...ref.Val) ref.Val { return listOf(e.header(args[0])) }, true
+		return func(_ string, args ...ref.Val) ref.Val {
+			if e.stage < atHeader {
+				return e.unknown
+			}
+			return listOf(e.header(args[0]))
+		}, true
 	}
 	return nil, false
 }
@@ -236,60 +289,4 @@ func (e *evaluation) header(name ref.Val) []string {
 		return nil
 	}
 	return e.facts.Header(string(s))
-}
-
-// why tells which operand of the rule does not hold, and what it looked at.
-func (e *evaluation) why(r *rule) string {
-	for _, o := range r.operands {
-		if e.operand(o) != no {
-			continue
-		}
-		text := o.text + " is false"
-		separator := " ("
-		for _, name := range o.facts {
-			if value := e.show(name); value != "" {
-				text += separator + name + " = " + value
-				separator = ", "
-			}
-		}
-		if separator != " (" {
-			text += ")"
-		}
-		return text
-	}
-	return ""
-}
-
-// maxShown is how many characters of a fact an explanation shows.
-const maxShown = 100
-
-// show writes the value of a fact as it would be written in an expression; ""
-// for a name that is no fact, such as a loop's variable.
-func (e *evaluation) show(name string) string {
-	var value ref.Val
-	switch object, field, _ := strings.Cut(name, "."); object {
-	case attachmentName:
-		for i := range attachmentFacts {
-			if attachmentFacts[i].name == field {
-				value = e.attachments[e.attachment].field(i)
-			}
-		}
-	case recipientName:
-		for i := range recipientFacts {
-			if recipientFacts[i].name == field {
-				value = e.recipients[e.recipient].field(i)
-			}
-		}
-	default:
-		v, _ := e.ResolveName(name)
-		value, _ = v.(ref.Val)
-	}
-	if value == nil {
-		return ""
-	}
-	text := types.Format(value)
-	if utf8.RuneCountInString(text) > maxShown {
-		text = string([]rune(text)[:maxShown]) + "…"
-	}
-	return text
 }

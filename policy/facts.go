@@ -37,13 +37,34 @@ type Facts struct {
 	Daemon string // the MTA's name for the service
 	TLS    string // TLS version; "" without TLS
 
-	Subject string                     // decoded
-	Header  func(name string) []string // decoded values of the header fields of this name; nil means none
-	Size    int64                      // bytes of the message; negative while not known
-	Time    time.Time                  // when MAIL FROM came
+	FromGateway bool // the mail came by a verified gateway of a co-existing system
+	// SenderPending tells that FromGateway, Sender and with them the directions
+	// may change when the header comes, as a gateway can prove itself in a
+	// header field. Only DecideRecipient looks at it.
+	SenderPending bool
+	Sender        *User // who sends, when a user of ours; nil otherwise
+
+	Subject   string                     // decoded
+	Header    func(name string) []string // decoded values of the header fields of this name; nil means none
+	RawHeader func(name string) []string // the same as they came, topmost first, for what reads addresses; nil means none
+	// AuthResults is what the verifiers that are trusted found, as ParseAuthResults gives it.
+	AuthResults AuthResults
+	Size        int64     // bytes of the message; negative while not known
+	Time        time.Time // when MAIL FROM came
 
 	Recipients  []Recipient
-	Attachments []Attachment // read by Decide and Explain; CouldMatch takes them as not known yet
+	Attachments []Attachment // read by Decide and Explain; before the end of the mail they are not known
+}
+
+// User is a person as rules see them: what the envelope says and what the
+// directory knows.
+type User struct {
+	Address    string
+	Local      string // what stands before the last "@"
+	Domain     string // as Domain gives it
+	Groups     []string
+	Department string
+	System     string // the co-existing system that has the mailbox; "" when it is here
 }
 
 // Recipient is one RCPT TO as rules see it.
@@ -52,6 +73,14 @@ type Recipient struct {
 	Local     string // what stands before the last "@"
 	Domain    string // as Domain gives it
 	Direction Direction
+
+	Groups     []string // in the directory; none for strangers
+	Department string
+	System     string // the co-existing system that has the mailbox; "" when it is here
+}
+
+func (r *Recipient) user() User {
+	return User{Address: r.Address, Local: r.Local, Domain: r.Domain, Groups: r.Groups, Department: r.Department, System: r.System}
 }
 
 // Attachment is one part of the mail that may become a link.
@@ -67,6 +96,7 @@ type Attachment struct {
 	Disposition string   // "attachment", "inline" or ""
 	ContentID   string   // without angle brackets
 	SHA256      string   // hex, of the decoded bytes
+	Encrypted   bool     // an archive whose content nobody can look into without a password
 }
 
 // Domain is the domain of an address (bare, or at the end of "Name <address>")

@@ -7,7 +7,9 @@ import (
 	"unicode/utf8"
 
 	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/cost"
+	"cel.dev/cel-go/common/operators"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 )
@@ -16,6 +18,7 @@ const (
 	headerFunction    = "header"
 	headersFunction   = "headers"
 	inNetworkFunction = "in_network"
+	inGroupFunction   = "in_group"
 )
 
 // functionDocs documents the functions that are ours, and matches, which rules
@@ -27,6 +30,7 @@ var functionDocs = []Fact{
 	{"glob(text, pattern)", "bool", "whether the whole text fits the pattern, in any case: * is any run of characters, ? is one"},
 	{"domain(address)", "string", "domain of an address in lower case, internationalised names in ASCII form; empty without @"},
 	{"in_network(address, network)", "bool", "whether an IP address lies in a network such as 10.0.0.0/8; an empty address lies in none"},
+	{"in_group(user, name)", "bool", "whether recipient or sender is in a group of the directory; the same as name in recipient.groups"},
 }
 
 // declareFunctions declares our functions. header and headers are bound for
@@ -62,6 +66,17 @@ func declareFunctions() []cel.EnvOption {
 					return types.Bool(prefix.Contains(addr.Unmap().WithZone("")))
 				}))),
 	}
+}
+
+// inGroup makes in_group(recipient, 'x') another way to write
+// 'x' in recipient.groups.
+func inGroup() cel.Macro {
+	return cel.GlobalMacro(inGroupFunction, 2, func(f cel.MacroExprFactory, _ ast.Expr, args []ast.Expr) (ast.Expr, *cel.Error) {
+		if args[0].Kind() != ast.IdentKind || objectTypes[strings.TrimPrefix(args[0].AsIdent(), ".")] != personType {
+			return nil, f.NewError(args[0].ID(), "the first argument of in_group is recipient or sender")
+		}
+		return f.NewCall(operators.In, args[1], f.NewSelect(args[0], "groups")), nil
+	})
 }
 
 // functionCosts prices our functions for conditions with loops; without it CEL

@@ -61,19 +61,23 @@ func TestDomain(t *testing.T) {
 
 // sample is a mail from outside with two attachments for two of ours.
 func sample() *Facts {
-	header := map[string][]string{"x-team": {"red", "blue"}, "from": {"Eve <eve@ext.test>"}}
+	header := map[string][]string{"x-team": {"red", "blue"}, "from": {"Eve <eve@ext.test>"}, "to": {"Bob <bob@acmecorp.test>, amy@acmecorp.test"}, "cc": {"=?utf-8?q?=3Cx=40y=3E?= <sue@ext.test>"}}
 	return &Facts{
 		From: "eve@ext.test", To: []string{"bob@acmecorp.test", "amy@acmecorp.test"},
 		Client: netip.MustParseAddr("::ffff:192.0.2.7"), Helo: "mail.ext.test", Host: "mail.ext.test", Daemon: "smtpd", TLS: "TLSv1.3",
 		Subject: "Plans", Size: 9 << 20, Time: time.Date(2026, 11, 3, 14, 0, 0, 0, time.UTC),
-		Header: func(name string) []string { return header[strings.ToLower(name)] },
+		Header:      func(name string) []string { return header[strings.ToLower(name)] },
+		RawHeader:   func(name string) []string { return header[strings.ToLower(name)] },
+		FromGateway: true, AuthResults: AuthResults{SPF: "softfail", DKIM: "pass", DMARC: "none"},
+		Sender: &User{Address: "eve@ext.test", Local: "eve", Domain: "ext.test", Groups: []string{"staff"}, Department: "sales", System: "gapps"},
 		Recipients: []Recipient{
-			{Address: "bob@acmecorp.test", Local: "bob", Domain: "acmecorp.test", Direction: Inbound},
+			{Address: "bob@acmecorp.test", Local: "bob", Domain: "acmecorp.test", Direction: Inbound,
+				Groups: []string{"research", "staff"}, Department: "labs", System: "gapps"},
 			{Address: "amy@acmecorp.test", Local: "amy", Domain: "acmecorp.test", Direction: Inbound},
 		},
 		Attachments: []Attachment{
 			{Part: 2, Name: "NDA.PDF", Names: []string{"NDA.PDF", "nda.exe"}, Extension: "PDF", Type: "Application/PDF", Sniffed: "application/pdf",
-				Size: 6 << 20, Disposition: "Attachment", SHA256: strings.Repeat("AB", 32)},
+				Size: 6 << 20, Encrypted: true, Disposition: "Attachment", SHA256: strings.Repeat("AB", 32)},
 			{Part: 3, Name: "logo.png", Names: []string{"logo.png"}, Extension: "png", Type: "image/png", Sniffed: "image/png", Size: 2 << 10, Inline: true,
 				Disposition: "inline", ContentID: "logo"},
 		},
@@ -90,7 +94,12 @@ func TestVocabularyHoldsItsValues(t *testing.T) {
 		"recipient.address == 'bob@acmecorp.test'", "recipient.local == 'bob'", "recipient.domain == 'acmecorp.test'", "direction == 'inbound'",
 		"attachment.name == 'NDA.PDF'", "attachment.names.exists(n, glob(n, '*.exe'))", "attachment.extension == 'pdf'", "attachment.type == 'application/pdf'",
 		"attachment.sniffed == 'application/pdf'", "attachment.size == 6 * MB", "!attachment.inline", "attachment.disposition == 'attachment'",
-		"attachment.sha256.startsWith('abab')",
+		"attachment.sha256.startsWith('abab')", "attachment.encrypted", "from_gateway",
+		"header_from == 'eve@ext.test' && header_to == ['bob@acmecorp.test', 'amy@acmecorp.test'] && header_cc == ['sue@ext.test']",
+		"auth.spf == 'softfail' && auth.dkim == 'pass' && auth.dmarc == 'none'",
+		"sender.address == from && sender.local == 'eve' && sender.domain == 'ext.test' && sender.department == 'sales' && sender.system == 'gapps'",
+		"sender.groups == ['staff'] && in_group(sender, 'staff') && !in_group(sender, 'research')",
+		"'research' in recipient.groups && recipient.department == 'labs' && recipient.system == 'gapps' && in_group(recipient, 'research')",
 		"KB == 1024 && MB == KB * KB && GB == KB * MB",
 		"header('X-TEAM') == 'red' && header('X-None') == ''", "headers('x-team') == ['red', 'blue'] && headers('X-None').size() == 0",
 		"subject.matches('^Pl') && !subject.matches('^pl') && subject.matches('(?i)^pl')", "glob(from, '*@ext.test')",

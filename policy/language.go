@@ -2,6 +2,8 @@ package policy
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/types"
@@ -36,9 +38,8 @@ func newLanguage() (*cel.Env, error) {
 		cel.ExpressionNodeLimit(maxExpressionNodes),
 		cel.ParserRecursionLimit(maxExpressionDepth),
 		cel.RegexProgramSizeLimit(maxRegexSize),
-		cel.Variable(recipientName, cel.ObjectType(recipientName)),
 		cel.Variable(directionName, cel.StringType),
-		cel.Variable(attachmentName, cel.ObjectType(attachmentName)),
+		cel.Macros(inGroup()),
 		cel.ASTValidators(
 			cel.ValidateComprehensionNestingLimit(maxLoopDepth),
 			cel.ValidateDurationLiterals(),
@@ -47,6 +48,9 @@ func newLanguage() (*cel.Env, error) {
 			literalChecks{},
 		),
 		withObjects,
+	}
+	for variable, typ := range objectTypes {
+		options = append(options, cel.Variable(variable, cel.ObjectType(typ)))
 	}
 	for _, f := range mailFacts {
 		options = append(options, cel.Variable(f.name, f.typ))
@@ -87,25 +91,31 @@ func newFolding() (*cel.StaticOptimizer, error) {
 	return optimizer, nil
 }
 
-// withObjects adds the types of recipient and attachment.
+// withObjects adds the types of the variables that have fields.
 func withObjects(env *cel.Env) (*cel.Env, error) {
-	p := objects{Provider: env.CELTypeProvider(), fields: map[string]map[string]*types.FieldType{
-		recipientName:  {},
-		attachmentName: {},
-	}}
+	p := objects{Provider: env.CELTypeProvider(), fields: map[string]map[string]*types.FieldType{}}
 	set := func(any) bool { return true }
-	for i, f := range recipientFacts[:directionField] {
-		p.fields[recipientName][f.name] = &types.FieldType{Type: f.typ, IsSet: set,
-			GetFrom: func(object any) (any, error) { return object.(*recipientValues).field(i), nil }}
+	add := func(variable, name string, typ *cel.Type, get func(any) ref.Val) {
+		object := objectTypes[variable]
+		if p.fields[object] == nil {
+			p.fields[object] = map[string]*types.FieldType{}
+		}
+		p.fields[object][name] = &types.FieldType{Type: typ, IsSet: set,
+			GetFrom: func(object any) (any, error) { return get(object), nil }}
+	}
+	for i, f := range personFacts {
+		add(recipientName, f.name, f.typ, func(object any) ref.Val { return object.(*personValues).field(i) })
 	}
 	for i, f := range attachmentFacts {
-		p.fields[attachmentName][f.name] = &types.FieldType{Type: f.typ, IsSet: set,
-			GetFrom: func(object any) (any, error) { return object.(*attachmentValues).field(i), nil }}
+		add(attachmentName, f.name, f.typ, func(object any) ref.Val { return object.(*attachmentValues).field(i) })
+	}
+	for _, f := range authFacts {
+		add(authName, f.name, cel.StringType, func(object any) ref.Val { return types.String(f.get(object.(*AuthResults))) })
 	}
 	return cel.CustomTypeProvider(p)(env)
 }
 
-// objects tells CEL the fields of recipient and attachment.
+// objects tells CEL the fields of each type.
 type objects struct {
 	types.Provider
 	fields map[string]map[string]*types.FieldType
@@ -119,8 +129,8 @@ func (o objects) FindStructType(name string) (*types.Type, bool) {
 }
 
 func (o objects) FindStructFieldNames(name string) ([]string, bool) {
-	if _, ok := o.fields[name]; ok {
-		return fieldNames(name), true
+	if fields, ok := o.fields[name]; ok {
+		return slices.Sorted(maps.Keys(fields)), true
 	}
 	return o.Provider.FindStructFieldNames(name)
 }
@@ -133,18 +143,18 @@ func (o objects) FindStructFieldType(name, field string) (*types.FieldType, bool
 	return o.Provider.FindStructFieldType(name, field)
 }
 
-// recipientValues is a recipient as CEL sees it: each field is converted at
-// its first use and kept for the other rules.
-type recipientValues struct {
-	of     *Recipient
-	values [len(recipientFacts)]ref.Val
+// personValues is a person as CEL sees it: each field is converted at its first
+// use and kept for the other rules.
+type personValues struct {
+	of     User
+	values [len(personFacts)]ref.Val
 }
 
-func (r *recipientValues) field(i int) ref.Val {
-	if r.values[i] == nil {
-		r.values[i] = recipientFacts[i].get(r.of)
+func (p *personValues) field(i int) ref.Val {
+	if p.values[i] == nil {
+		p.values[i] = personFacts[i].get(&p.of)
 	}
-	return r.values[i]
+	return p.values[i]
 }
 
 // attachmentValues is the same for an attachment.

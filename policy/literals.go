@@ -32,10 +32,15 @@ func (literalChecks) Validate(_ *cel.Env, _ cel.ValidatorConfig, tree *ast.AST, 
 	}))
 }
 
-// checkObject refuses attachment and recipient without a field.
+// checkObject refuses objects without a field, and owner, which no action that
+// is built yet knows.
 func checkObject(e ast.Expr, issues *cel.Issues) {
 	name := strings.TrimPrefix(e.AsIdent(), ".")
 	fields := fieldNames(name)
+	if name == ownerName {
+		issues.ReportErrorAtID(e.ID(), "'owner' is for vault rules, and the vault is not built yet; there are recipient and sender")
+		return
+	}
 	node, ok := e.(ast.NavigableExpr)
 	if !ok || fields == nil {
 		return

@@ -12,7 +12,33 @@ type Plan struct {
 	// Decisions, attachment by attachment, each with one for every recipient in
 	// the order of the facts.
 	Decisions []Decision
-	// Errors of rules at run time. Where one failed the attachment stays in the mail.
+
+	// Reject refuses the mail for all its recipients; nil does not. Nothing else
+	// in the plan then counts.
+	Reject *Reject
+	// Quarantine is why the mail is held in the MTA's queue; "" does not.
+	Quarantine     string
+	QuarantineRule string
+	// Headers are the fields to remove and then to add. What the mail does not
+	// have is not to be removed.
+	Headers []HeaderChange
+	// Tag goes before the subject, with a space; "" when there is none to add or
+	// the subject has it already. It may hold characters beyond ASCII.
+	Tag     string
+	TagRule string
+
+	// Failed tells that a rule about the mail as a whole failed and its fate
+	// depends on it: it is to be refused for the time being (4xx). Rules about
+	// links do not count.
+	Failed bool
+	// NeedsBody, from DecideHeaders, tells that the plan depends on the body.
+	NeedsBody bool
+	// MailDecisions tells how reject, quarantine, header and tag were decided.
+	// Only from Explain.
+	MailDecisions []MailDecision
+
+	// Errors of rules at run time. Where a rule about links failed the
+	// attachment stays in the mail.
 	Errors []RuleError
 
 	recipients int
@@ -38,6 +64,7 @@ type Step struct {
 
 // RuleError is a rule that failed at run time.
 type RuleError struct {
+	Slot      Slot
 	Rule      string // "" when the whole plan was cut short
 	Recipient string // "" when the failing term is the same for all recipients
 	Part      int    // -1 when it is the same for all attachments
@@ -56,7 +83,13 @@ func (e RuleError) Error() string {
 	if e.Part >= 0 {
 		fmt.Fprintf(&where, " at part %d", e.Part)
 	}
-	return fmt.Sprintf("rule %q failed%s: %s: %v", e.Rule, where.String(), e.Term, e.Err)
+	if e.Slot != "" && e.Slot != SlotLink {
+		fmt.Fprintf(&where, " to decide %s", e.Slot)
+	}
+	if e.Term != "" {
+		fmt.Fprintf(&where, ": %s", e.Term)
+	}
+	return fmt.Sprintf("rule %q failed%s: %v", e.Rule, where.String(), e.Err)
 }
 
 func (e RuleError) Unwrap() error { return e.Err }
@@ -191,6 +224,7 @@ func (p *Plan) byPart() func(yield func([]Decision) bool) {
 // there is a trace, one for each rule that did not match.
 func (p *Plan) String() string {
 	var b strings.Builder
+	p.writeMail(&b)
 	for _, d := range p.Decisions {
 		fmt.Fprintf(&b, "part %d, %s: %s\n", d.Part, d.Recipient, d.verdict())
 		for _, s := range d.Trace {

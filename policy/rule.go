@@ -23,11 +23,36 @@ type Rule struct {
 	// place, or `false` to keep the attachment in the mail. Left out: this rule
 	// does not speak about links, and later rules are asked.
 	Link *LinkAction `yaml:"link"`
+	// Reject is `{}` (with options, if any) to refuse the mail, or `false` to let
+	// it pass whatever later rules say. Left out: this rule does not speak about it.
+	//
+	// Reject, quarantine, header and tag are decided for the mail as a whole, as
+	// all its recipients get the same message: for each recipient the first rule
+	// that speaks is taken, and the mail is refused (held, marked) only when that
+	// comes out for every one of them; in the words of the topmost rule, where
+	// they differ. A recipient for whom the envelope alone decides is refused at
+	// once, by himself, when the sender names him (RCPT TO): refusing some of
+	// several recipients is possible there only. A condition on the attachment
+	// holds when it holds for at least one; `!=` and `!` are about one, too.
+	//
+	// When the condition of such a rule fails, the mail is refused for the time
+	// being (4xx), whatever `on_error` says.
+	Reject *RejectAction `yaml:"reject"`
+	// Quarantine is the reason to hold the mail in the MTA's queue (or `true` for
+	// a reason that names the rule) until an admin releases or deletes it, or
+	// `false` to let it pass. Left out: this rule does not speak about it.
+	Quarantine *QuarantineAction `yaml:"quarantine"`
+	// Header is a section of header fields to add and remove, or `false` to leave
+	// the header alone. Left out: this rule does not speak about it.
+	Header *HeaderAction `yaml:"header"`
+	// Tag is a text to put before the subject, unless it is there already, or
+	// `false` for none. Left out: this rule does not speak about it.
+	Tag *TagAction `yaml:"tag"`
 }
 
 // plannedActions are the rule keys of the documented design that this version
 // cannot carry out. Accepting one silently would lose what it promises.
-var plannedActions = []string{"vault", "archive", "forward", "reject", "quarantine", "header", "headers", "tag"}
+var plannedActions = []string{"vault", "archive", "forward"}
 
 // UnmarshalYAML reads a rule; strictness is that of the decoder around it.
 func (r *Rule) UnmarshalYAML(unmarshal func(any) error) error {
@@ -56,14 +81,20 @@ func checkRuleKeys(node ast.Node) error {
 		if entry.Value().Type() != ast.NullType {
 			continue
 		}
-		switch name {
-		case "link":
-			return yamlError(key, "link: nothing is said; "+linkForms)
-		case "if":
+		if forms := actionForms[name]; forms != "" {
+			return yamlError(key, "%s: nothing is said; %s", name, forms)
+		}
+		if name == "if" {
 			return yamlError(key, "if: nothing is said; write a condition, or leave the key out for a rule that always speaks")
 		}
 	}
 	return nil
+}
+
+// actionForms tells how each action is written.
+var actionForms = map[string]string{
+	string(SlotLink): linkForms, string(SlotReject): rejectForms, string(SlotQuarantine): quarantineForms,
+	string(SlotHeader): headerForms, string(SlotTag): tagForms,
 }
 
 const linkForms = "write `link: {}` to link the attachment or `link: false` to keep it in the mail"

@@ -47,6 +47,38 @@ func TestLinkForms(t *testing.T) {
 	}
 }
 
+func TestMailActionForms(t *testing.T) {
+	for text, want := range map[string]Rule{
+		"reject: false": {Reject: &RejectAction{Never: true}},
+		"reject: true":  {Reject: &RejectAction{}},
+		"reject: {}":    {Reject: &RejectAction{}},
+		"reject: {code: 451, enhanced: 4.7.0, text: 'später, bitte'}": {
+			Reject: &RejectAction{Options: RejectOptions{Code: 451, Enhanced: "4.7.0", Text: "später, bitte"}}},
+		"quarantine: true":              {Quarantine: &QuarantineAction{}},
+		"quarantine: false":             {Quarantine: &QuarantineAction{Never: true}},
+		"quarantine: looks like a bill": {Quarantine: &QuarantineAction{Reason: "looks like a bill"}},
+		"header: false":                 {Header: &HeaderAction{Never: true}},
+		"header: {add: {X-B: on, X-A: 5}, remove: [X-C]}": {Header: &HeaderAction{Options: HeaderOptions{
+			Add: HeaderFields{{"X-B", "on"}, {"X-A", "5"}}, Remove: []string{"X-C"}}}},
+		"header:\n      add:\n        X-One: \"true\"\n": {Header: &HeaderAction{Options: HeaderOptions{Add: HeaderFields{{"X-One", "true"}}}}},
+		"tag: '[EXTERNAL]'": {Tag: &TagAction{Text: "[EXTERNAL]"}},
+		"tag: false":        {Tag: &TagAction{Never: true}},
+	} {
+		rules, err := decode(t, "rules:\n  - name: r\n    "+text)
+		if err != nil {
+			t.Errorf("%q: %v", text, err)
+			continue
+		}
+		want.Name = "r"
+		if len(rules) != 1 || !reflect.DeepEqual(rules[0], want) {
+			t.Errorf("%q: got %+v, want %+v", text, rules, want)
+		}
+		if _, err := Compile(rules); err != nil {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
 func TestLinkOptionsByAlias(t *testing.T) {
 	rules, err := decode(t, "rules:\n  - {name: a, link: &short {expires: 7d}}\n  - {name: b, link: *short}\n")
 	if err != nil {
@@ -78,10 +110,22 @@ func TestRuleMistakesSayWhereAndWhat(t *testing.T) {
 		"vault: {target: assets}":         "[3:5] action `vault` is not built yet",
 		"archive: true":                   "[3:5] action `archive` is not built yet",
 		"forward: {to: x}":                "[3:5] action `forward` is not built yet",
-		"reject: 'no'":                    "[3:5] action `reject` is not built yet",
-		"quarantine: true":                "[3:5] action `quarantine` is not built yet",
-		"header: {X-A: b}":                "[3:5] action `header` is not built yet",
-		"tag: spam":                       "[3:5] action `tag` is not built yet",
+		"reject: 'no'":                    "[3:13] reject: not understood; write `reject: {}`",
+		"reject:":                         "[3:5] reject: nothing is said; write `reject: {}`",
+		"reject: {txt: no}":               `[3:14] unknown field "txt"`,
+		"reject: {code: five}":            "cannot unmarshal",
+		"quarantine: [a]":                 "[3:17] quarantine: not understood; write",
+		"quarantine: ''":                  "[3:17] quarantine: not understood; write",
+		"quarantine:":                     "[3:5] quarantine: nothing is said",
+		"header: true":                    "[3:13] header: not understood; write `header: {add:",
+		"header: {X-A: b}":                `[3:14] unknown field "X-A"`,
+		"header: {add: [X-A]}":            "[3:19] header.add: write `{X-Name:",
+		"header: {add: {X-A: [b]}}":       "[3:25] header.add.X-A: the value is one text",
+		"header: {remove: X-A}":           "[3:22]",
+		"header:":                         "[3:5] header: nothing is said",
+		"tag: [EXTERNAL]":                 "[3:10] tag: what stands in brackets is a list to YAML; write `tag: '[EXTERNAL]'`, with the quotes",
+		"tag: true":                       "[3:10] tag: not understood; write",
+		"tag:":                            "[3:5] tag: nothing is said",
 		"link: {}\n    vault: {space: x}": "[4:5] action `vault` is not built yet",
 	} {
 		_, err := decode(t, "rules:\n  - name: r\n    "+text)

@@ -15,81 +15,150 @@ type Fact struct {
 	Doc  string
 }
 
-// Names of the three variables that change while one mail is decided, and of
-// the object types behind two of them.
+// Names of the variables that are objects or change while one mail is decided.
 const (
 	recipientName  = "recipient"
 	directionName  = "direction"
 	attachmentName = "attachment"
+	senderName     = "sender"
+	authName       = "auth"
+	// fromGatewayName is a fact that a header field may still change.
+	fromGatewayName = "from_gateway"
+	// ownerName is a user for whom a mail is kept: rules will speak of one where
+	// an action is decided for each owner. No action so far is.
+	ownerName = "owner"
 )
+
+// objectTypes are the variables with fields, and the CEL type of each.
+var objectTypes = map[string]string{
+	recipientName: personType, senderName: personType, ownerName: personType,
+	attachmentName: "attachment", authName: "authentication",
+}
+
+const personType = "person"
 
 var stringList = cel.ListType(cel.StringType)
 
+// stage is how much of a mail is known.
+type stage uint8
+
+const (
+	atRecipient stage = iota // the envelope up to one recipient
+	atHeader                 // the whole envelope and the header
+	atEnd                    // everything
+)
+
 type mailFact struct {
-	name string
-	typ  *cel.Type
-	doc  string
-	get  func(*Facts) ref.Val
+	name  string
+	typ   *cel.Type
+	known stage // from when on
+	doc   string
+	get   func(*Facts) ref.Val
 }
 
 // mailFacts are the variables that are the same for every recipient and part.
 var mailFacts = []mailFact{
-	{"from", cel.StringType, "MAIL FROM without angle brackets; empty for the null sender (bounces)",
+	{"from", cel.StringType, atRecipient, "MAIL FROM without angle brackets; empty for the null sender (bounces)",
 		func(f *Facts) ref.Val { return types.String(f.From) }},
-	{"to", stringList, "every RCPT TO of the mail, without angle brackets",
+	{"to", stringList, atHeader, "every RCPT TO of the mail, without angle brackets",
 		func(f *Facts) ref.Val { return listOf(f.To) }},
-	{"authenticated", cel.BoolType, "whether the client authenticated (SMTP AUTH)",
+	{"authenticated", cel.BoolType, atRecipient, "whether the client authenticated (SMTP AUTH)",
 		func(f *Facts) ref.Val { return types.Bool(f.User != "") }},
-	{"user", cel.StringType, "the authenticated user; empty without authentication",
+	{"user", cel.StringType, atRecipient, "the authenticated user; empty without authentication",
 		func(f *Facts) ref.Val { return types.String(f.User) }},
-	{"client", cel.StringType, "IP address of the SMTP client; empty when there is none",
+	{"client", cel.StringType, atRecipient, "IP address of the SMTP client; empty when there is none",
 		func(f *Facts) ref.Val {
 			if !f.Client.IsValid() {
 				return types.String("")
 			}
 			return types.String(f.Client.Unmap().String())
 		}},
-	{"helo", cel.StringType, "what the client said in HELO or EHLO",
+	{"helo", cel.StringType, atRecipient, "what the client said in HELO or EHLO",
 		func(f *Facts) ref.Val { return types.String(f.Helo) }},
-	{"host", cel.StringType, "the client's host name as the MTA knows it",
+	{"host", cel.StringType, atRecipient, "the client's host name as the MTA knows it",
 		func(f *Facts) ref.Val { return types.String(f.Host) }},
-	{"daemon", cel.StringType, "the MTA's name for the service the mail came in by",
+	{"daemon", cel.StringType, atRecipient, "the MTA's name for the service the mail came in by",
 		func(f *Facts) ref.Val { return types.String(f.Daemon) }},
-	{"tls", cel.StringType, "TLS version of the client's connection; empty without TLS",
+	{"tls", cel.StringType, atRecipient, "TLS version of the client's connection; empty without TLS",
 		func(f *Facts) ref.Val { return types.String(f.TLS) }},
-	{"subject", cel.StringType, "the decoded Subject",
+	{fromGatewayName, cel.BoolType, atRecipient, "whether the mail came by a verified gateway of a co-existing system",
+		func(f *Facts) ref.Val { return types.Bool(f.FromGateway) }},
+	{"subject", cel.StringType, atHeader, "the decoded Subject",
 		func(f *Facts) ref.Val { return types.String(f.Subject) }},
-	{"size", cel.IntType, "bytes of the whole message",
+	{"header_from", cel.StringType, atHeader, "address in the From: field, which people see (the first of several); from is that of the envelope",
+		func(f *Facts) ref.Val {
+			for _, address := range f.addresses("From") {
+				return types.String(address)
+			}
+			return types.String("")
+		}},
+	{"header_to", stringList, atHeader, "addresses in the To: field",
+		func(f *Facts) ref.Val { return listOf(f.addresses("To")) }},
+	{"header_cc", stringList, atHeader, "addresses in the Cc: field",
+		func(f *Facts) ref.Val { return listOf(f.addresses("Cc")) }},
+	{"size", cel.IntType, atEnd, "bytes of the whole message",
 		func(f *Facts) ref.Val {
 			if f.Size < 0 {
 				return types.NewUnknown(0, nil)
 			}
 			return types.Int(f.Size)
 		}},
-	{"time", cel.TimestampType, "when MAIL FROM came; time.getHours() and its like count in UTC unless given a zone",
+	{"time", cel.TimestampType, atRecipient, "when MAIL FROM came; time.getHours() and its like count in UTC unless given a zone",
 		func(f *Facts) ref.Val { return types.Timestamp{Time: f.Time} }},
 }
 
-type recipientFact struct {
+func (f *Facts) addresses(field string) []string {
+	if f.RawHeader == nil {
+		return nil
+	}
+	return Addresses(f.RawHeader(field))
+}
+
+type authFact struct {
+	name string
+	doc  string
+	get  func(*AuthResults) string
+}
+
+// authFacts are the fields of auth.
+var authFacts = [...]authFact{
+	{"spf", "SPF result of a trusted verifier: pass, fail, softfail, neutral, none, temperror or permerror; empty when none told one",
+		func(a *AuthResults) string { return a.SPF }},
+	{"dkim", "DKIM result of a trusted verifier, pass when any signature passes; empty when none told one",
+		func(a *AuthResults) string { return a.DKIM }},
+	{"dmarc", "DMARC result of a trusted verifier: pass, fail, none, temperror or permerror; empty when none told one",
+		func(a *AuthResults) string { return a.DMARC }},
+}
+
+type personFact struct {
 	name string
 	typ  *cel.Type
 	doc  string
-	get  func(*Recipient) ref.Val
+	get  func(*User) ref.Val
 }
 
-// recipientFacts are the fields of recipient; the last one is the variable direction.
-var recipientFacts = [...]recipientFact{
-	{"address", cel.StringType, "the recipient being decided, as in RCPT TO, without angle brackets",
-		func(r *Recipient) ref.Val { return types.String(r.Address) }},
+// personFacts are the fields of recipient and sender.
+var personFacts = [...]personFact{
+	{"address", cel.StringType, "the address as in the envelope, without angle brackets",
+		func(u *User) ref.Val { return types.String(u.Address) }},
 	{"local", cel.StringType, "what stands before the @ of that address",
-		func(r *Recipient) ref.Val { return types.String(r.Local) }},
+		func(u *User) ref.Val { return types.String(u.Local) }},
 	{"domain", cel.StringType, "its domain in lower case, internationalised names in ASCII form",
-		func(r *Recipient) ref.Val { return types.String(r.Domain) }},
-	{directionName, cel.StringType, "of the recipient being decided: inbound, outbound, local or relay",
-		func(r *Recipient) ref.Val { return types.String(r.Direction) }},
+		func(u *User) ref.Val { return types.String(u.Domain) }},
+	{"groups", stringList, "groups in the directory; none for who is not in it",
+		func(u *User) ref.Val { return listOf(u.Groups) }},
+	{"department", cel.StringType, "department in the directory",
+		func(u *User) ref.Val { return types.String(u.Department) }},
+	{"system", cel.StringType, "the co-existing system that has the mailbox; empty when it is here",
+		func(u *User) ref.Val { return types.String(u.System) }},
 }
 
-const directionField = len(recipientFacts) - 1
+// The persons, for documents.
+const (
+	recipientDoc = "of the recipient being decided: "
+	senderDoc    = "of the sender, when a user of ours, else empty: "
+	directionDoc = "of the mail for the recipient being decided: inbound, outbound, local or relay"
+)
 
 type attachmentFact struct {
 	name string
@@ -118,6 +187,8 @@ var attachmentFacts = [...]attachmentFact{
 		func(a *Attachment) ref.Val { return types.String(strings.ToLower(a.Disposition)) }},
 	{"sha256", cel.StringType, "SHA-256 of the decoded content, 64 hex digits in lower case",
 		func(a *Attachment) ref.Val { return types.String(strings.ToLower(a.SHA256)) }},
+	{"encrypted", cel.BoolType, "whether it is an archive that cannot be looked into without a password",
+		func(a *Attachment) ref.Val { return types.Bool(a.Encrypted) }},
 }
 
 type unit struct {
@@ -140,13 +211,16 @@ func Vocabulary() []Fact {
 	for _, f := range mailFacts {
 		add(f.name, cel.FormatCELType(f.typ), f.doc)
 	}
-	for i, f := range recipientFacts {
-		name := recipientName + "." + f.name
-		if i == directionField {
-			name = directionName
-		}
-		add(name, cel.FormatCELType(f.typ), f.doc)
+	for _, f := range authFacts {
+		add(authName+"."+f.name, cel.FormatCELType(cel.StringType), f.doc)
 	}
+	for _, f := range personFacts {
+		add(senderName+"."+f.name, cel.FormatCELType(f.typ), senderDoc+f.doc)
+	}
+	for _, f := range personFacts {
+		add(recipientName+"."+f.name, cel.FormatCELType(f.typ), recipientDoc+f.doc)
+	}
+	add(directionName, cel.FormatCELType(cel.StringType), directionDoc)
 	for _, f := range attachmentFacts {
 		add(attachmentName+"."+f.name, cel.FormatCELType(f.typ), f.doc)
 	}
@@ -162,7 +236,7 @@ func variableNames() []string {
 	for _, f := range mailFacts {
 		out = append(out, f.name)
 	}
-	return append(out, recipientName, directionName, attachmentName)
+	return append(out, authName, senderName, recipientName, directionName, attachmentName)
 }
 
 // functionNames are the functions of this vocabulary.
@@ -175,15 +249,20 @@ func functionNames() []string {
 	return out
 }
 
-func fieldNames(object string) []string {
+// fieldNames lists the fields of a variable that is an object; nil for others.
+func fieldNames(variable string) []string {
 	var out []string
-	switch object {
-	case recipientName:
-		for _, f := range recipientFacts[:directionField] {
+	switch objectTypes[variable] {
+	case personType:
+		for _, f := range personFacts {
 			out = append(out, f.name)
 		}
-	case attachmentName:
+	case objectTypes[attachmentName]:
 		for _, f := range attachmentFacts {
+			out = append(out, f.name)
+		}
+	case objectTypes[authName]:
+		for _, f := range authFacts {
 			out = append(out, f.name)
 		}
 	}

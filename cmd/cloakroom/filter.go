@@ -61,7 +61,8 @@ func newFilterCmd(g *globals) *cobra.Command {
 		Long: `Reads one message from standard input and writes it to standard output: with links where
 the rules say so, otherwise unchanged to the byte. Line ends stay as they came in. What the
 links need is stored durably before the first byte is written. After a temporary error
-nothing is written and the exit code is 75. A summary goes to standard error.`,
+nothing is written and the exit code is 75; when a rule refuses the message it is 69. A
+summary goes to standard error.`,
 		Example: `  cloakroom filter --from alice@acmecorp.com --to bob@example.org --auth alice < in.eml > out.eml`,
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -70,7 +71,12 @@ nothing is written and the exit code is 75. A summary goes to standard error.`,
 				return err
 			}
 			return g.withEngine(cmd, true, func(e *flow.Engine, _ *app.Store) error {
-				if _, err := app.Filter(cmd.Context(), e, env, cmd.InOrStdin(), cmd.OutOrStdout()); err != nil {
+				_, err := app.Filter(cmd.Context(), e, env, cmd.InOrStdin(), cmd.OutOrStdout())
+				var refused *app.RejectedError
+				switch {
+				case errors.As(err, &refused) && refused.Reply.Code >= 500:
+					return &exitError{code: exitUnavailable, err: err}
+				case err != nil:
 					return &exitError{code: exitTemporary, err: err}
 				}
 				return nil
@@ -102,7 +108,12 @@ func (g *globals) withStore(cmd *cobra.Command, create bool, f func(*config.Conf
 // withEngine opens the flow over the store of the configuration.
 func (g *globals) withEngine(cmd *cobra.Command, create bool, f func(*flow.Engine, *app.Store) error) error {
 	return g.withStore(cmd, create, func(cfg *config.Config, store *app.Store, log *slog.Logger) error {
-		engine, err := app.NewEngine(store, func() *config.Config { return cfg }, log)
+		users, err := app.OpenUsers(cfg.Directory, log)
+		if err != nil {
+			return &exitError{code: exitUnavailable, err: err}
+		}
+		defer users.Close()
+		engine, err := app.NewEngine(store, func() *config.Config { return cfg }, users, log)
 		if err != nil {
 			return &exitError{code: exitUnavailable, err: err}
 		}

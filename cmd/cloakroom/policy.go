@@ -1,6 +1,6 @@
 package main
 
-// cloakroom policy explain
+// cloakroom policy …
 
 import (
 	"errors"
@@ -17,7 +17,7 @@ func newPolicyCmd(g *globals) *cobra.Command {
 		Use:     "policy",
 		Short:   "See what the rules do",
 		Example: "  cloakroom policy explain mail.eml --from alice@acmecorp.com --to bob@example.org",
-	}, newPolicyExplainCmd(g))
+	}, newPolicyExplainCmd(g), newPolicyTestCmd(g))
 }
 
 func newPolicyExplainCmd(g *globals) *cobra.Command {
@@ -52,7 +52,7 @@ match, and what would change. Nothing is written. FILE may be - for standard inp
 				defer f.Close()
 				in = f
 			}
-			ex, err := app.Explain(cfg, env, in)
+			ex, err := app.Explain(cmd.Context(), cfg, env, in)
 			if err != nil {
 				return &exitError{code: exitData, err: err}
 			}

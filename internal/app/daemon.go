@@ -49,7 +49,12 @@ func Serve(ctx context.Context, path string, cfg *config.Config, log *slog.Logge
 	defer func() { err = errors.Join(err, store.Close()) }()
 
 	live := config.NewLive(path, cfg)
-	engine, err := NewEngine(store, live.Current, log)
+	users, err := OpenUsers(cfg.Directory, log)
+	if err != nil {
+		return err
+	}
+	defer users.Close()
+	engine, err := NewEngine(store, live.Current, users, log)
 	if err != nil {
 		return err
 	}
@@ -58,7 +63,7 @@ func Serve(ctx context.Context, path string, cfg *config.Config, log *slog.Logge
 	} else if n > 0 {
 		log.Info("temporary files of an earlier run removed", "files", n)
 	}
-	d := &daemon{live: live, log: log, milter: milter.New(cfg.Milter.Config, handler{engine}, log)}
+	d := &daemon{live: live, users: users, log: log, milter: milter.New(cfg.Milter.Config, handler{engine}, log)}
 	site := web.New(cfg.Web, store.Links, blobs{store}, store.Secret.Derive(labelDownload), time.Now, log)
 	d.web = web.NewServer(site, log)
 	return d.run(ctx, cfg)
@@ -79,6 +84,7 @@ func lockData(dir string) (*db.DirLock, error) {
 
 type daemon struct {
 	live   *config.Live
+	users  *Users
 	log    *slog.Logger
 	milter *milter.Server
 	web    *http.Server
@@ -136,6 +142,9 @@ func (d *daemon) reload() {
 	if err != nil {
 		d.log.Error("configuration not reloaded: the old one stays in force", "err", err)
 		return
+	}
+	if err := d.users.Reload(); err != nil {
+		d.log.Error("directory not reloaded: the users read before stay", "err", err)
 	}
 	d.log.Info("configuration reloaded", "rules", len(d.live.Current().Rules))
 	if len(restart) > 0 {

@@ -21,6 +21,7 @@ func settings(cfg *config.Config, url string) *flow.Settings {
 	return &flow.Settings{
 		Domains:       cfg.Domains,
 		Trusted:       cfg.Trusted,
+		Verifiers:     cfg.Verifiers,
 		Observe:       cfg.Mode == config.ModeObserve,
 		AcceptOnError: cfg.Milter.OnError == config.OnErrorAccept,
 		Policy:        cfg.Policy(),
@@ -30,7 +31,7 @@ func settings(cfg *config.Config, url string) *flow.Settings {
 
 // NewEngine makes the flow over an open store. current gives the
 // configuration in force.
-func NewEngine(s *Store, current func() *config.Config, log *slog.Logger) (*flow.Engine, error) {
+func NewEngine(s *Store, current func() *config.Config, users *Users, log *slog.Logger) (*flow.Engine, error) {
 	dir, err := spool.OpenDir(filepath.Join(s.Dir, "spool"))
 	if err != nil {
 		return nil, err
@@ -39,20 +40,30 @@ func NewEngine(s *Store, current func() *config.Config, log *slog.Logger) (*flow
 	return &flow.Engine{
 		Settings: func() *flow.Settings { return settings(current(), url) },
 		Spool:    dir, Blobs: s.Blobs, DB: s.DB,
-		LinkKey: s.Secret.Derive(labelLinks),
-		Now:     time.Now, Log: log,
+		LinkKey:   s.Secret.Derive(labelLinks),
+		Directory: users,
+		Now:       time.Now, Log: log,
 	}, nil
 }
 
 // handler is the flow as the milter sees it.
 type handler struct{ engine *flow.Engine }
 
-func (h handler) Open(_ context.Context, env *flow.Envelope, head message.Header) (milter.Mail, error) {
-	m := h.engine.Open(env, head)
+var (
+	_ milter.Handler          = handler{}
+	_ milter.RecipientChecker = handler{}
+)
+
+func (h handler) Open(ctx context.Context, env *flow.Envelope, head message.Header) (milter.Mail, error) {
+	m, err := h.engine.Open(ctx, env, head)
 	if m == nil {
-		return nil, nil
+		return nil, err
 	}
-	return m, nil
+	return m, err
+}
+
+func (h handler) CheckRecipient(ctx context.Context, env *flow.Envelope, r flow.Recipient) (*flow.Reply, error) {
+	return h.engine.CheckRecipient(ctx, env, r)
 }
 
 // blobs is the store as the web sees it.

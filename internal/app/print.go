@@ -3,6 +3,8 @@ package app
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -103,6 +105,38 @@ func PrintStats(w io.Writer, s Stats) error {
 	})
 }
 
+// mailLines tells what would be done to the mail as a whole.
+func mailLines(ex *flow.Explanation) []string {
+	var out []string
+	for _, e := range ex.Errors {
+		out = append(out, "Error: "+e)
+	}
+	for _, r := range ex.Recipients {
+		if reply := ex.Refused[r.Address]; reply != nil {
+			out = append(out, fmt.Sprintf("Recipient %s would be refused: %d %s %s", r.Address, reply.Code, reply.Enhanced, reply.Text))
+		}
+	}
+	switch {
+	case ex.Fails:
+		return append(out, "The mail would be put off (4xx): a rule about it failed.")
+	case ex.Reject != nil:
+		return append(out, fmt.Sprintf("The mail would be refused: %d %s %s", ex.Reject.Code, ex.Reject.Enhanced, ex.Reject.Text))
+	}
+	if ex.Quarantine != "" {
+		out = append(out, "The mail would be held in the MTA's queue: "+ex.Quarantine)
+	}
+	for _, name := range ex.Remove {
+		out = append(out, "Header field removed: "+name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(ex.Add)) {
+		out = append(out, "Header field added: "+name+": "+ex.Add[name])
+	}
+	if ex.Tag != "" {
+		out = append(out, "Subject tagged: "+ex.Tag)
+	}
+	return out
+}
+
 // PrintExplanation writes what would become of a message.
 func PrintExplanation(w io.Writer, ex *flow.Explanation) error {
 	sender := "not ours"
@@ -125,7 +159,7 @@ func PrintExplanation(w io.Writer, ex *flow.Explanation) error {
 	}); err != nil {
 		return err
 	}
-	if len(ex.Decisions) > 0 {
+	if len(ex.Decisions)+len(ex.Slots) > 0 {
 		fmt.Fprintln(w, "\nrules")
 	}
 	for _, d := range ex.Decisions {
@@ -142,9 +176,32 @@ func PrintExplanation(w io.Writer, ex *flow.Explanation) error {
 			fmt.Fprintf(w, "    not %q: %s\n", s.Rule, plain(s.Why))
 		}
 	}
+	for _, d := range ex.Slots {
+		verdict := "no rule speaks"
+		switch {
+		case d.Failed:
+			verdict = fmt.Sprintf("rule %q failed", d.Rule)
+		case d.Rule != "" && d.Acts:
+			verdict = fmt.Sprintf("yes, by rule %q", d.Rule)
+		case d.Rule != "":
+			verdict = fmt.Sprintf("no, by rule %q", d.Rule)
+		}
+		who := ""
+		if d.Recipient != "" {
+			who = " for " + plain(d.Recipient)
+		}
+		fmt.Fprintf(w, "  %s%s: %s\n", d.Slot, who, verdict)
+		for _, s := range d.Before {
+			fmt.Fprintf(w, "    not %q: %s\n", s.Rule, plain(s.Why))
+		}
+	}
 	fmt.Fprintln(w)
+	for _, line := range mailLines(ex) {
+		fmt.Fprintln(w, plain(line))
+	}
 	var err error
 	switch {
+	case ex.Reject != nil, ex.Fails:
 	case ex.Changes:
 		_, err = fmt.Fprintf(w, "The body would go from %s to %s.\n", message.FormatSize(ex.BodySize), message.FormatSize(ex.NewSize))
 	case ex.Passes != "":

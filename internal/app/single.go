@@ -48,6 +48,13 @@ func readHeader(r *bufio.Reader) (message.Header, error) {
 	}
 }
 
+// RejectedError says that a rule refuses the message.
+type RejectedError struct{ Reply *flow.Reply }
+
+func (e *RejectedError) Error() string {
+	return fmt.Sprintf("refused: %d %s %s", e.Reply.Code, e.Reply.Enhanced, e.Reply.Text)
+}
+
 // Filter takes one message through the flow: from in to out, with the line
 // ends it came with. Nothing is written before everything is durable.
 func Filter(ctx context.Context, engine *flow.Engine, env *flow.Envelope, in io.Reader, out io.Writer) (changed bool, err error) {
@@ -56,7 +63,10 @@ func Filter(ctx context.Context, engine *flow.Engine, env *flow.Envelope, in io.
 	if err != nil {
 		return false, err
 	}
-	m := engine.Open(env, h)
+	m, err := engine.Open(ctx, env, h)
+	if err != nil {
+		return false, err
+	}
 	if m == nil {
 		if _, err := out.Write(h.Block()); err != nil {
 			return false, fmt.Errorf("write the message: %w", err)
@@ -67,12 +77,16 @@ func Filter(ctx context.Context, engine *flow.Engine, env *flow.Envelope, in io.
 		return false, nil
 	}
 	defer m.Close()
+	m.KeepBody()
 	if _, err := io.Copy(m, r); err != nil {
 		return false, fmt.Errorf("read the message: %w", err)
 	}
 	o, err := m.Finish(ctx)
 	if err != nil {
 		return false, err
+	}
+	if o.Reject != nil {
+		return false, &RejectedError{o.Reject}
 	}
 	var body io.Reader
 	if o.Body == nil {
@@ -103,7 +117,7 @@ func Filter(ctx context.Context, engine *flow.Engine, env *flow.Envelope, in io.
 // Explain tells what would become of one message. Nothing is stored: the key
 // behind the links is not the real one, and the body is spooled outside the
 // data directory.
-func Explain(cfg *config.Config, env *flow.Envelope, in io.Reader) (*flow.Explanation, error) {
+func Explain(ctx context.Context, cfg *config.Config, env *flow.Envelope, in io.Reader) (*flow.Explanation, error) {
 	tmp, err := os.MkdirTemp("", "cloakroom-explain-")
 	if err != nil {
 		return nil, fmt.Errorf("spool directory: %w", err)
@@ -113,17 +127,25 @@ func Explain(cfg *config.Config, env *flow.Envelope, in io.Reader) (*flow.Explan
 	if err != nil {
 		return nil, err
 	}
+	quiet := slog.New(slog.DiscardHandler)
+	users, err := OpenUsers(cfg.Directory, quiet)
+	if err != nil {
+		return nil, err
+	}
+	defer users.Close()
 	engine := &flow.Engine{
 		Settings: func() *flow.Settings { return settings(cfg, cfg.Web.URL) },
-		Spool:    dir, LinkKey: make([]byte, secret.KeySize), Now: time.Now,
-		Log: slog.New(slog.DiscardHandler),
+		Spool:    dir, LinkKey: make([]byte, secret.KeySize), Directory: users, Now: time.Now, Log: quiet,
 	}
 	r := bufio.NewReaderSize(in, 64<<10)
 	h, err := readHeader(r)
 	if err != nil {
 		return nil, err
 	}
-	m := engine.OpenAny(env, h)
+	m, err := engine.OpenAny(ctx, env, h)
+	if err != nil {
+		return nil, err
+	}
 	defer m.Close()
 	if _, err := io.Copy(m, r); err != nil {
 		return nil, fmt.Errorf("read the message: %w", err)

@@ -12,6 +12,7 @@ import (
 
 	"cloakroom/milter"
 	"cloakroom/policy"
+	"cloakroom/policy/directory"
 	"cloakroom/sisa/web"
 )
 
@@ -49,6 +50,12 @@ type Config struct {
 	// authenticated or from such a network.
 	Trusted []netip.Prefix `yaml:"trusted"`
 
+	// Verifiers lists the authserv-ids (RFC 8601) of our own DKIM and SPF
+	// verifiers: only their Authentication-Results count in rules. They must
+	// remove fields of their id that come from outside, and stand before
+	// Cloakroom in the MTA's list of milters.
+	Verifiers []string `yaml:"verifiers"`
+
 	// Data is the folder for everything that must survive a restart: database,
 	// attachments, journal and the secret key.
 	Data string `yaml:"data"`
@@ -70,6 +77,10 @@ type Config struct {
 
 	// Web is what recipients of links reach.
 	Web web.Config `yaml:"web"`
+
+	// Directory says where users, their groups and departments are found, for
+	// rules that ask for them.
+	Directory directory.Config `yaml:"directory"`
 
 	// Rules say what happens to which attachment, from top to bottom: for each
 	// kind of action the first rule that speaks decides.
@@ -109,17 +120,20 @@ func Default() Config {
 			netip.MustParsePrefix("127.0.0.0/8"),
 			netip.MustParsePrefix("::1/128"),
 		},
-		Data:   "/var/lib/cloakroom",
-		Mode:   ModeEnforce,
-		Log:    Log{Level: "info", Format: "text"},
-		Milter: Milter{Config: milter.DefaultConfig(), OnError: OnErrorTempfail},
-		Web:    web.DefaultConfig(),
+		Verifiers: []string{},
+		Data:      "/var/lib/cloakroom",
+		Mode:      ModeEnforce,
+		Log:       Log{Level: "info", Format: "text"},
+		Milter:    Milter{Config: milter.DefaultConfig(), OnError: OnErrorTempfail},
+		Web:       web.DefaultConfig(),
+		Directory: directory.DefaultConfig(),
 	}
 }
 
 // resolve makes the top-level paths absolute: relative ones start at the
 // folder of the configuration file, whatever the daemon's working folder is.
 func (c *Config) resolve(folder string) {
+	c.Directory = c.Directory.Resolve(folder)
 	for _, path := range []*string{&c.Data, &c.SecretFile} {
 		if *path != "" && !filepath.IsAbs(*path) {
 			*path = filepath.Join(folder, *path)

@@ -6,6 +6,8 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
+
+	"cloakroom/policy"
 )
 
 const markdownHead = `# The configuration file
@@ -60,8 +62,30 @@ func Markdown() ([]byte, error) {
 		}
 		fmt.Fprintf(&b, "\n### %s\n\n%s", k.Path, facts(k))
 	}
+	b.WriteString(vocabulary())
 	b.WriteString(markdownTail)
 	return b.Bytes(), nil
+}
+
+const vocabularyHead = `
+## What a condition may name
+
+A condition is an expression in CEL, the Common Expression Language: ` + "`==` `!=` `<` `>` `&&` `||` `!` `in`" + `,
+brackets, ` + "`text.contains('x')`, `text.startsWith('x')`, `text.endsWith('x')`, `list.exists(x, …)`, `list.all(x, …)`, `size(list)`" + `
+and these:
+
+| name | type | what it is |
+|---|---|---|
+`
+
+// vocabulary lists the facts and functions of conditions.
+func vocabulary() string {
+	var b strings.Builder
+	b.WriteString(vocabularyHead)
+	for _, f := range policy.Vocabulary() {
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", f.Name, f.Type, strings.ReplaceAll(f.Doc, "|", `\|`))
+	}
+	return b.String()
 }
 
 func facts(k Key) string {

@@ -13,8 +13,6 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml"
-
-	"cloakroom/policy"
 )
 
 //go:generate go test -run "^TestGenerated" -update .
@@ -88,9 +86,10 @@ func (l *lister) key(path string, f field, v reflect.Value, known bool) {
 // innerStruct gives the struct whose keys stand below a key of type t, and how
 // the path goes on to them; nil where there is none.
 func innerStruct(t reflect.Type) (reflect.Type, string) {
+	if action, ok := actionForms(t); ok {
+		return action.keys, ""
+	}
 	switch {
-	case t == reflect.TypeFor[policy.LinkAction]():
-		return reflect.TypeFor[policy.LinkOptions](), ""
 	case isScalarType(t):
 		return nil, ""
 	case t.Kind() == reflect.Struct:
@@ -121,9 +120,10 @@ func describeField(comment string, f field) string {
 }
 
 func typeName(t reflect.Type) string {
+	if action, ok := actionForms(t); ok {
+		return action.words
+	}
 	switch {
-	case t == reflect.TypeFor[policy.LinkAction]():
-		return "section, or false"
 	case t == durationType:
 		return "duration"
 	case t == sizeType:

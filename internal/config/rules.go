@@ -27,6 +27,11 @@ func (c *checker) rules() {
 		}
 		c.ruleMistake(mistake)
 	}
+	if set != nil {
+		for _, w := range set.Warnings() {
+			c.warn(joinPath(fmt.Sprintf("rules[%d]", w.Index), w.Key), "%s", w.Message)
+		}
+	}
 	c.cfg.policy = set
 }
 

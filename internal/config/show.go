@@ -14,8 +14,6 @@ import (
 	"time"
 
 	"github.com/goccy/go-yaml"
-
-	"cloakroom/policy"
 )
 
 // YAML writes the whole configuration as the file would say it. There is
@@ -55,8 +53,8 @@ func tree(v reflect.Value) any {
 		}
 		return tree(v.Elem())
 	case reflect.Struct:
-		if action, ok := v.Interface().(policy.LinkAction); ok {
-			return linkTree(action)
+		if action, ok := actionTree(v.Interface()); ok {
+			return action
 		}
 		out := yaml.MapSlice{}
 		for _, f := range fieldsOf(v.Type()) {
@@ -81,21 +79,6 @@ func tree(v reflect.Value) any {
 		return out
 	}
 	return v.Interface()
-}
-
-// linkTree writes a rule's link action in one of its two forms.
-func linkTree(a policy.LinkAction) any {
-	if a.Keep {
-		return false
-	}
-	out := yaml.MapSlice{}
-	if a.Options.Expires != 0 {
-		out = append(out, yaml.MapItem{Key: "expires", Value: FormatDuration(a.Options.Expires)})
-	}
-	if a.Options.AcceptLoss {
-		out = append(out, yaml.MapItem{Key: "accept_loss", Value: true})
-	}
-	return out
 }
 
 func scalarValue(v reflect.Value) (any, bool) {
