@@ -37,7 +37,7 @@ FUZZTIME ?= 12s
 FUZZ     ?= ./message:FuzzScanner ./message:FuzzParseValue
 
 # Packages whose code runs in several goroutines.
-RACE ?= ./milter ./flow ./ledger ./sisa/... ./internal/...
+RACE ?= ./milter ./flow ./ledger ./policy/directory ./sisa/... ./internal/...
 
 .PHONY: help build test demo setup lint fmt unit corpus race fuzz e2e bench clean test-plan demo-plan
 
