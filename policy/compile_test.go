@@ -17,7 +17,7 @@ func TestCompileErrorShowsThePlace(t *testing.T) {
 	}{
 		"misspelt field": {
 			Rule{Name: "large", If: "attachment.nmae == 'x'", Link: link}, `
-rules[0].if: rule "large": line 1, column 12: undefined field 'nmae'; attachment has name, names, extension, type, sniffed, size, inline, disposition, sha256, encrypted
+rules[0].if: rule "large": line 1, column 12: undefined field 'nmae'; attachment has name, names, extension, type, sniffed, size, inline, disposition, sha256
     attachment.nmae == 'x'
                ^`},
 		"misspelt variable": {

@@ -96,7 +96,6 @@ type Attachment struct {
 	Disposition string   // "attachment", "inline" or ""
 	ContentID   string   // without angle brackets
 	SHA256      string   // hex, of the decoded bytes
-	Encrypted   bool     // an archive whose content nobody can look into without a password
 }
 
 // Domain is the domain of an address (bare, or at the end of "Name <address>")

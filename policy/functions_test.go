@@ -77,7 +77,7 @@ func sample() *Facts {
 		},
 		Attachments: []Attachment{
 			{Part: 2, Name: "NDA.PDF", Names: []string{"NDA.PDF", "nda.exe"}, Extension: "PDF", Type: "Application/PDF", Sniffed: "application/pdf",
-				Size: 6 << 20, Encrypted: true, Disposition: "Attachment", SHA256: strings.Repeat("AB", 32)},
+				Size: 6 << 20, Disposition: "Attachment", SHA256: strings.Repeat("AB", 32)},
 			{Part: 3, Name: "logo.png", Names: []string{"logo.png"}, Extension: "png", Type: "image/png", Sniffed: "image/png", Size: 2 << 10, Inline: true,
 				Disposition: "inline", ContentID: "logo"},
 		},
@@ -94,7 +94,7 @@ func TestVocabularyHoldsItsValues(t *testing.T) {
 		"recipient.address == 'bob@acmecorp.test'", "recipient.local == 'bob'", "recipient.domain == 'acmecorp.test'", "direction == 'inbound'",
 		"attachment.name == 'NDA.PDF'", "attachment.names.exists(n, glob(n, '*.exe'))", "attachment.extension == 'pdf'", "attachment.type == 'application/pdf'",
 		"attachment.sniffed == 'application/pdf'", "attachment.size == 6 * MB", "!attachment.inline", "attachment.disposition == 'attachment'",
-		"attachment.sha256.startsWith('abab')", "attachment.encrypted", "from_gateway",
+		"attachment.sha256.startsWith('abab')", "from_gateway",
 		"header_from == 'eve@ext.test' && header_to == ['bob@acmecorp.test', 'amy@acmecorp.test'] && header_cc == ['sue@ext.test']",
 		"auth.spf == 'softfail' && auth.dkim == 'pass' && auth.dmarc == 'none'",
 		"sender.address == from && sender.local == 'eve' && sender.domain == 'ext.test' && sender.department == 'sales' && sender.system == 'gapps'",

@@ -187,8 +187,6 @@ var attachmentFacts = [...]attachmentFact{
 		func(a *Attachment) ref.Val { return types.String(strings.ToLower(a.Disposition)) }},
 	{"sha256", cel.StringType, "SHA-256 of the decoded content, 64 hex digits in lower case",
 		func(a *Attachment) ref.Val { return types.String(strings.ToLower(a.SHA256)) }},
-	{"encrypted", cel.BoolType, "whether it is an archive that cannot be looked into without a password",
-		func(a *Attachment) ref.Val { return types.Bool(a.Encrypted) }},
 }
 
 type unit struct {
