@@ -31,6 +31,8 @@ func (c *checker) check() {
 	c.section("milter", c.cfg.Milter.Config)
 	c.section("web", c.cfg.Web)
 	c.section("directory", c.cfg.Directory)
+	c.section("submit", c.cfg.Submit)
+	c.coexistence()
 	c.rules()
 }
 

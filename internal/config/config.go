@@ -10,9 +10,11 @@ import (
 	"net/netip"
 	"path/filepath"
 
+	"cloakroom/internal/submit"
 	"cloakroom/milter"
 	"cloakroom/policy"
 	"cloakroom/policy/directory"
+	"cloakroom/policy/forward"
 	"cloakroom/sisa/web"
 )
 
@@ -82,12 +84,26 @@ type Config struct {
 	// rules that ask for them.
 	Directory directory.Config `yaml:"directory"`
 
+	// Submit says how Cloakroom sends mail itself: copies for some of a mail's
+	// recipients, where one transaction cannot serve all of them.
+	Submit submit.Config `yaml:"submit"`
+
+	// Coexistence lists the domains that are shared with another mail system,
+	// and whose mailboxes are there. The first route that a recipient's domain
+	// and group fit decides.
+	Coexistence forward.Config `yaml:"coexistence"`
+
 	// Rules say what happens to which attachment, from top to bottom: for each
 	// kind of action the first rule that speaks decides.
 	Rules []policy.Rule `yaml:"rules"`
 
-	policy *policy.Set // Rules, compiled
+	policy  *policy.Set       // Rules, compiled
+	secrets map[string][]byte // the files that Coexistence names, read
 }
+
+// CoexistenceFiles gives the content of the files that Coexistence names, by
+// their paths in it.
+func (c *Config) CoexistenceFiles() map[string][]byte { return c.secrets }
 
 // Policy gives the compiled rules.
 func (c *Config) Policy() *policy.Set { return c.policy }
@@ -120,13 +136,15 @@ func Default() Config {
 			netip.MustParsePrefix("127.0.0.0/8"),
 			netip.MustParsePrefix("::1/128"),
 		},
-		Verifiers: []string{},
-		Data:      "/var/lib/cloakroom",
-		Mode:      ModeEnforce,
-		Log:       Log{Level: "info", Format: "text"},
-		Milter:    Milter{Config: milter.DefaultConfig(), OnError: OnErrorTempfail},
-		Web:       web.DefaultConfig(),
-		Directory: directory.DefaultConfig(),
+		Verifiers:   []string{},
+		Data:        "/var/lib/cloakroom",
+		Mode:        ModeEnforce,
+		Log:         Log{Level: "info", Format: "text"},
+		Milter:      Milter{Config: milter.DefaultConfig(), OnError: OnErrorTempfail},
+		Web:         web.DefaultConfig(),
+		Directory:   directory.DefaultConfig(),
+		Submit:      submit.DefaultConfig(),
+		Coexistence: forward.DefaultConfig(),
 	}
 }
 
@@ -134,6 +152,8 @@ func Default() Config {
 // folder of the configuration file, whatever the daemon's working folder is.
 func (c *Config) resolve(folder string) {
 	c.Directory = c.Directory.Resolve(folder)
+	c.Submit = c.Submit.Resolve(folder)
+	c.Coexistence = c.Coexistence.Resolve(folder)
 	for _, path := range []*string{&c.Data, &c.SecretFile} {
 		if *path != "" && !filepath.IsAbs(*path) {
 			*path = filepath.Join(folder, *path)

@@ -31,6 +31,16 @@ const exampleRules = `rules:
     link: {}
 `
 
+// exampleCoexistence shows a route beside the default, which has none.
+const exampleCoexistence = `#
+#   coexistence:
+#     - domain: example.com
+#       alternate: gapps.example.com
+#       group: gapps
+#       gateways: {networks: [192.0.2.0/24], daemon: gapps-in}
+#coexistence: []
+`
+
 // exampleValues stand for what only the admin knows.
 func exampleValues() map[string]string {
 	return map[string]string{
@@ -51,8 +61,8 @@ func Example() ([]byte, error) {
 	b.WriteString(exampleHead)
 	firstInSection := false
 	for _, k := range keys {
-		if strings.HasPrefix(k.Path, "rules[]") {
-			continue
+		if strings.Contains(k.Path, "[]") {
+			continue // shown by an example of the whole list
 		}
 		depth := strings.Count(k.Path, ".")
 		name := k.Path[strings.LastIndexByte(k.Path, '.')+1:]
@@ -60,12 +70,14 @@ func Example() ([]byte, error) {
 		if !firstInSection {
 			b.WriteByte('\n')
 		}
-		firstInSection = k.Section
+		firstInSection = k.Section && !strings.HasPrefix(k.Type, "list")
 		writeComment(&b, indent, k.Doc)
 		value, fillIn := values[k.Path]
 		switch {
 		case k.Path == "rules":
 			b.WriteString(exampleRules)
+		case k.Path == "coexistence":
+			b.WriteString(exampleCoexistence)
 		case fillIn:
 			fmt.Fprintf(&b, "%s%s: %s\n", indent, name, value)
 		case k.Section && depth == 0:

@@ -66,6 +66,7 @@ func Parse(name string, data []byte) (*Config, []Warning, error) {
 	c := &checker{cfg: &cfg, ps: ps, index: index}
 	c.check()
 	cfg.resolve(folder)
+	c.secrets()
 	if err := ps.err(); err != nil {
 		return nil, ps.warnings(), err
 	}

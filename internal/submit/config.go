@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"path/filepath"
 	"strconv"
 	"time"
 )
@@ -109,6 +110,17 @@ func (c Config) Validate() error {
 		}
 	}
 	return nil
+}
+
+// Resolve gives the settings with paths that start at folder where they are
+// relative.
+func (c Config) Resolve(folder string) Config {
+	for _, path := range []*string{&c.CAFile, &c.PasswordFile} {
+		if *path != "" && !filepath.IsAbs(*path) {
+			*path = filepath.Join(folder, *path)
+		}
+	}
+	return c
 }
 
 func (c Config) encrypted() bool {

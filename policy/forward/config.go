@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -50,6 +51,12 @@ type Route struct {
 	// MTA, and its SPF record must name the hosts that forward. Default: domain,
 	// which is right only while the domain's own MX leads here.
 	SRSDomain string `yaml:"srs_domain"`
+
+	// SRSKeyFile is a file with the keys that sign rewritten senders, one a line
+	// of at least 16 characters: the first signs, all verify, so a key is
+	// replaced by writing the new one above it and taking the old one out after
+	// srs_max_age. Without it the key is derived from the secret in `data`.
+	SRSKeyFile string `yaml:"srs_key_file"`
 
 	// SRSMaxAge is how long bounces to a rewritten sender are taken, in whole
 	// days. Default: 21d.
@@ -107,7 +114,42 @@ const (
 )
 
 // DefaultConfig has no routes: one mail system, and nothing to do.
-func DefaultConfig() Config { return nil }
+func DefaultConfig() Config { return Config{} }
+
+// Resolve gives the routes with paths that start at folder where they are
+// relative.
+func (c Config) Resolve(folder string) Config {
+	out := slices.Clone(c)
+	for i := range out {
+		for _, file := range []*string{&out[i].Gateways.Header.SecretFile, &out[i].SRSKeyFile} {
+			if *file != "" && !path.IsAbs(*file) {
+				*file = path.Join(folder, *file)
+			}
+		}
+	}
+	return out
+}
+
+// File is a file with a secret that a route names.
+type File struct {
+	Key   string // of the setting, from the top
+	Path  string
+	Check func(content []byte) error // tells why its content cannot serve
+}
+
+// Files lists the files that the routes name.
+func (c Config) Files() []File {
+	var out []File
+	for i, r := range c {
+		if name := r.Gateways.Header.SecretFile; name != "" {
+			out = append(out, File{fmt.Sprintf("coexistence[%d].gateways.header.secret_file", i), name, CheckGatewaySecret})
+		}
+		if r.SRSKeyFile != "" {
+			out = append(out, File{fmt.Sprintf("coexistence[%d].srs_key_file", i), r.SRSKeyFile, checkSRSKeys})
+		}
+	}
+	return out
+}
 
 // Validate tells every setting that cannot work. Each error begins with its
 // key, from the top: `coexistence[0].alternate: …`.
@@ -139,6 +181,9 @@ func (c Config) between() []error {
 			}
 			if j < i && r.SRS && other.SRS && r.srsDomain() == other.srsDomain() && r.srsMaxAge() != other.srsMaxAge() {
 				errs = append(errs, fmt.Errorf("coexistence[%d].srs_max_age: route %d has another for the same srs_domain", i, j))
+			}
+			if j < i && r.SRS && other.SRS && r.srsDomain() == other.srsDomain() && r.SRSKeyFile != other.SRSKeyFile {
+				errs = append(errs, fmt.Errorf("coexistence[%d].srs_key_file: route %d has another for the same srs_domain", i, j))
 			}
 			if r.SRS && normalDomain(other.Alternate) == r.srsDomain() {
 				errs = append(errs, fmt.Errorf("coexistence[%d].srs_domain: %s is an alternate domain: bounces would go to the other system", i, r.srsDomain()))
@@ -188,6 +233,8 @@ func (r Route) validateRest() error {
 		return errors.New("srs_domain: has no effect without srs: true")
 	case r.SRSDomain != "" && normalDomain(r.SRSDomain) == "":
 		return fmt.Errorf("srs_domain: %q is not a domain name", r.SRSDomain)
+	case r.SRSKeyFile != "" && !r.SRS:
+		return errors.New("srs_key_file: has no effect without srs: true")
 	case r.SRSMaxAge != 0 && !r.SRS:
 		return errors.New("srs_max_age: has no effect without srs: true")
 	case r.SRSMaxAge != 0 && (r.SRSMaxAge < minSRSMaxAge || r.SRSMaxAge > maxSRSMaxAge || r.SRSMaxAge%day != 0):

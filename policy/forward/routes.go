@@ -11,12 +11,12 @@ import (
 type Keys struct {
 	// Marks sign loop marks. The first signs, all verify.
 	Marks [][]byte
-	// SRS sign rewritten senders. The first signs, all verify; keep an old one
-	// for the srs_max_age after its replacement.
+	// SRS sign rewritten senders where the route names no file. The first signs,
+	// all verify.
 	SRS [][]byte
-	// Gateways are the values of the gateways' header fields by the secret_file
-	// of the route, without surrounding space.
-	Gateways map[string][]byte
+	// Files are the contents of Config.Files by their paths, without surrounding
+	// space.
+	Files map[string][]byte
 }
 
 // minKey is the length in octets of the keys of marks and SRS: the output of
@@ -75,7 +75,7 @@ func (t *Routes) ready(i int, r Route, keys Keys, ours func(string) bool) (route
 		out.members[foldKey(local, domain)] = true
 	}
 	if file := r.Gateways.Header.SecretFile; file != "" {
-		out.secret = keys.Gateways[file]
+		out.secret = keys.Files[file]
 		if err := CheckGatewaySecret(out.secret); err != nil {
 			return out, fmt.Errorf("gateways.header.secret_file: %s: %w", file, err)
 		}
@@ -85,7 +85,14 @@ func (t *Routes) ready(i int, r Route, keys Keys, ours func(string) bool) (route
 	}
 	domain := r.srsDomain()
 	if t.srs[domain] == nil {
-		srs, err := NewSRS(domain, keys.SRS, r.srsMaxAge(), ours)
+		signing := keys.SRS
+		if r.SRSKeyFile != "" {
+			if err := checkSRSKeys(keys.Files[r.SRSKeyFile]); err != nil {
+				return out, fmt.Errorf("srs_key_file: %w", err)
+			}
+			signing = srsKeys(keys.Files[r.SRSKeyFile])
+		}
+		srs, err := NewSRS(domain, signing, r.srsMaxAge(), ours)
 		if err != nil {
 			return out, fmt.Errorf("srs: %w", err)
 		}

@@ -29,7 +29,7 @@ func testRoute() Route {
 }
 
 func testKeys() Keys {
-	return Keys{Marks: [][]byte{keyA}, SRS: [][]byte{keyA}, Gateways: map[string][]byte{"/etc/gw": []byte(gatewaySecret)}}
+	return Keys{Marks: [][]byte{keyA}, SRS: [][]byte{keyA}, Files: map[string][]byte{"/etc/gw": []byte(gatewaySecret)}}
 }
 
 func isOurs(domain string) bool {
