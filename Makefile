@@ -86,7 +86,10 @@ setup:
 	@./deploy/setup/postfix.sh
 	@./deploy/setup/postgresql.sh
 	@./deploy/setup/slapd.sh
+	@./deploy/setup/openssh.sh
 	@./deploy/setup/python.sh
+	@./deploy/setup/proftpd.sh
+	@./deploy/setup/chromium.sh
 
 lint: ## Check formatting, go vet and staticcheck
 	@echo "== gofmt, go vet, staticcheck"

@@ -11,14 +11,18 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"cloakroom/internal/db"
+	"cloakroom/internal/jobs"
 	"cloakroom/internal/spool"
 	"cloakroom/message"
 	"cloakroom/policy"
 	"cloakroom/policy/directory"
+	"cloakroom/policy/forward"
 	"cloakroom/sisa/blob"
+	"cloakroom/vault"
 )
 
 // MaxMessage is the largest body taken apart, in bytes. What is larger passes
@@ -36,6 +40,13 @@ type Settings struct {
 	// nothing but links is at stake; otherwise the answer is 4xx.
 	AcceptOnError bool
 	Policy        *policy.Set
+	// Routes lead to the other mail systems of shared domains; nil without.
+	Routes *forward.Routes
+	// Splits tells that recipients can leave a transaction and get a copy of
+	// their own: mail can be sent, and Engine.Jobs is there to see to it.
+	Splits bool
+	// Vault has the targets that rules may name.
+	Vault map[string]*vault.Plan
 	// Verifiers are the authserv-ids whose Authentication-Results count (RFC 8601).
 	Verifiers []string
 	// PageURL makes the address of a link's page from its token.
@@ -55,11 +66,15 @@ type Engine struct {
 	Spool    *spool.Dir
 	Blobs    blob.Store
 	DB       *db.DB
-	LinkKey  []byte // secret behind the tokens
+	Jobs     *jobs.Store // nil where Settings.Splits is false
+	LinkKey  []byte      // secret behind the tokens
 	// Directory is nil when nobody is known.
 	Directory Directory
 	Now       func() time.Time
 	Log       *slog.Logger
+
+	// Loops counts recipients that were refused because their mail came back.
+	Loops atomic.Int64
 }
 
 // Open begins a message at the end of its header. It returns nil when nothing
@@ -68,12 +83,19 @@ type Engine struct {
 func (e *Engine) Open(ctx context.Context, env *Envelope, h message.Header) (*Mail, error) {
 	m, err := e.begin(ctx, env, h)
 	if err == nil {
+		err = m.onward(true)
+	}
+	if err == nil {
 		err = m.early()
 	}
 	if err != nil {
 		return nil, m.forgive(ctx, err)
 	}
-	if m.plan.Reject == nil && !m.plan.Acts() && !m.needsBody {
+	if m.refused = m.loop(); m.refused != nil {
+		m.needsBody = false
+		return m, nil
+	}
+	if !m.plan.Acts() && !m.travels() && len(m.arrival.Strip) == 0 && !m.needsBody {
 		e.Log.Info("mail passes", "queue_id", env.QueueID, "from", env.Sender, "recipients", len(env.Recipients), "reason", m.passes)
 		return nil, nil
 	}
@@ -84,6 +106,9 @@ func (e *Engine) Open(ctx context.Context, env *Envelope, h message.Header) (*Ma
 // OpenAny begins a message whatever its header says, to explain it.
 func (e *Engine) OpenAny(ctx context.Context, env *Envelope, h message.Header) (*Mail, error) {
 	m, err := e.begin(ctx, env, h)
+	if err == nil {
+		err = m.onward(true)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -97,9 +122,13 @@ func (e *Engine) OpenAny(ctx context.Context, env *Envelope, h message.Header) (
 func (e *Engine) CheckRecipient(ctx context.Context, env *Envelope, r Recipient) (*Reply, error) {
 	one := *env
 	one.Recipients = []Recipient{r}
-	m, err := e.begin(ctx, &one, message.Header{})
+	m, err := e.beginRecipient(ctx, &one)
 	if err != nil {
 		return nil, m.forgive(ctx, err)
+	}
+	refused, err := m.checkOnward()
+	if err != nil || refused != nil {
+		return refused, err
 	}
 	if m.settings.Observe {
 		return nil, nil
@@ -116,6 +145,15 @@ func (e *Engine) CheckRecipient(ctx context.Context, env *Envelope, r Recipient)
 
 func (e *Engine) begin(ctx context.Context, env *Envelope, h message.Header) (*Mail, error) {
 	m := &Mail{engine: e, settings: e.Settings(), env: env, header: h, start: e.Now()}
+	m.arrive(true)
+	m.directions()
+	return m, m.lookUp(ctx)
+}
+
+// beginRecipient begins with the envelope up to one recipient.
+func (e *Engine) beginRecipient(ctx context.Context, env *Envelope) (*Mail, error) {
+	m := &Mail{engine: e, settings: e.Settings(), env: env, start: e.Now()}
+	m.arrive(false)
 	m.directions()
 	return m, m.lookUp(ctx)
 }
@@ -136,6 +174,8 @@ func (m *Mail) early() error {
 	case !m.needsBody:
 		m.passes = "no rule can apply"
 	}
+	// A copy of its own is made of the whole mail.
+	m.needsBody = m.needsBody || m.mayVault() || m.settings.Splits && m.sendersDiffer()
 	return nil
 }
 
@@ -147,7 +187,8 @@ var errRuleFailed = errors.New("a rule about the mail failed")
 // where nothing but links is at stake.
 func (m *Mail) forgive(ctx context.Context, err error) error {
 	s := m.settings
-	if s.Observe || s.AcceptOnError && s.Policy.OnlyLinks() && ctx.Err() == nil {
+	stays := !m.copied && (s.Routes.Len() == 0 || m.ways != nil && !m.travels() && len(m.arrival.Strip) == 0)
+	if s.Observe || s.AcceptOnError && s.Policy.OnlyLinks() && stays && ctx.Err() == nil {
 		m.engine.Log.Error("mail passes unchanged after an error, as mode or on_error says", "queue_id", m.env.QueueID, "err", err)
 		return nil
 	}

@@ -21,16 +21,17 @@ func (s *Settings) trusts(client netip.Addr) bool {
 	return slices.ContainsFunc(s.Trusted, func(p netip.Prefix) bool { return p.Contains(client) })
 }
 
-// directions settles whether the sender is ours (authenticated or from a
-// trusted network, with a domain of ours: MAIL FROM alone proves nothing), and
-// where the mail goes for each recipient.
+// directions settles whether the sender is ours (authenticated, from a trusted
+// network or from a verified gateway of a co-existing system, with a domain of
+// ours: MAIL FROM alone proves nothing), and where the mail goes for each
+// recipient.
 func (m *Mail) directions() {
 	s := m.settings
-	proven := m.env.AuthUser != "" || m.env.Client.IsValid() && s.trusts(m.env.Client)
+	proven := m.env.AuthUser != "" || m.arrival.Proven() || m.env.Client.IsValid() && s.trusts(m.env.Client)
 	m.ours = proven && s.isOurs(policy.Domain(m.env.Sender))
 	for _, r := range m.env.Recipients {
 		domain := policy.Domain(r.Address)
-		local, _, _ := cutLast(r.Address)
+		local, _, _ := cutLast(unrouted(r.Address))
 		m.recipients = append(m.recipients, policy.Recipient{
 			Address: r.Address, Local: local, Domain: domain, Direction: direction(m.ours, s.isOurs(domain)),
 		})
@@ -57,6 +58,15 @@ func cutLast(address string) (local, domain string, ok bool) {
 	return address[:i], address[i+1:], true
 }
 
+// unrouted is an address without source route, which MTAs take and ignore (RFC
+// 5321 appendix C).
+func unrouted(address string) string {
+	if _, mailbox, ok := strings.Cut(address, ":"); ok && strings.HasPrefix(address, "@") {
+		return mailbox
+	}
+	return address
+}
+
 // lookUp asks the directory about the sender, if he is ours, and about the
 // recipients that are.
 func (m *Mail) lookUp(ctx context.Context) error {
@@ -69,7 +79,7 @@ func (m *Mail) lookUp(ctx context.Context) error {
 	}
 	for _, r := range m.recipients {
 		if m.settings.isOurs(r.Domain) {
-			addresses = append(addresses, r.Address)
+			addresses = append(addresses, unrouted(r.Address))
 		}
 	}
 	if len(addresses) == 0 {
@@ -79,9 +89,11 @@ func (m *Mail) lookUp(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("look up users: %w", err)
 	}
+	m.users, m.groups = users, make(map[string][]string)
 	for i := range m.recipients {
 		r := &m.recipients[i]
-		if u := users[r.Address]; u != nil {
+		if u := users[unrouted(r.Address)]; u != nil {
+			m.groups[r.Local+"@"+r.Domain] = u.Groups
 			r.Groups, r.Department, r.System = u.Groups, u.Department, u.System
 		}
 	}
@@ -102,7 +114,8 @@ func (m *Mail) facts(tree *message.Tree) *policy.Facts {
 		Subject: message.DecodeWords(m.header.Get("Subject")),
 		Header:  m.fields, RawHeader: m.header.Values,
 		AuthResults: policy.ParseAuthResults(m.header.Values("Authentication-Results"), m.settings.Verifiers),
-		Size:        -1, Sender: m.sender, Recipients: m.recipients,
+		FromGateway: m.arrival.Proven(), SenderPending: m.pending,
+		Size: -1, Sender: m.sender, Recipients: m.recipients,
 	}
 	if tree == nil {
 		return f
@@ -116,7 +129,7 @@ func (m *Mail) facts(tree *message.Tree) *policy.Facts {
 			Part: p.Index, Name: p.Name, Names: p.Names, Extension: message.Extension(p.Name),
 			Type: p.Type.Text, Sniffed: p.Content.Sniffed, Size: p.Content.Size,
 			Inline: p.Role == message.RoleInline, Disposition: p.Disposition.Text, ContentID: p.ContentID,
-			SHA256: hex.EncodeToString(p.Content.SHA256[:]),
+			SHA256: hex.EncodeToString(p.Content.SHA256[:]), Inside: m.inside(p),
 		})
 	})
 	return f

@@ -16,13 +16,17 @@ import (
 // finish is the straight line: structure, plan, blobs, commit, edits. Up to
 // the commit nothing was promised; after it everything is durable.
 func (m *Mail) finish(ctx context.Context) (*Outcome, error) {
+	if m.refused != nil {
+		return &Outcome{Reject: m.refused}, nil
+	}
+	m.split = m.divide(nobody)
 	if !m.needsBody {
-		return m.marked(), nil
+		return m.envelope(m.marked()), nil
 	}
 	if m.tooLarge {
 		m.alone = "message over the limit"
-		if m.settings.Policy.OnlyLinks() {
-			return &Outcome{}, nil
+		if !m.settings.Policy.MailNeedsBody(m.facts(nil)) && !m.mayVault() {
+			return m.envelope(m.marked()), nil
 		}
 		return nil, errors.New("message over the limit: rules about its attachments cannot be decided")
 	}
@@ -33,28 +37,26 @@ func (m *Mail) finish(ctx context.Context) (*Outcome, error) {
 		return nil, errRuleFailed
 	}
 	out := m.marked()
-	if len(m.taken) == 0 || m.settings.Observe || out.Reject != nil {
+	if out.Reject != nil {
 		return out, nil
+	}
+	if err := m.chooseCopies(); err != nil || m.settings.Observe {
+		return out, err
 	}
 	grant := m.offer()
-	rewrite, err := m.rewrite(grant)
-	if refused, ok := err.(*message.CannotRewriteError); ok {
-		m.leave(refused.Reason)
-		return out, nil
-	}
+	rewrite, err := m.tryRewrite(grant)
 	if err != nil {
 		return nil, err
 	}
-	if err := m.store(ctx); err != nil {
-		return nil, err
+	if len(m.taken) == 0 && len(m.split.copies) == 0 && len(m.vaulted) == 0 {
+		return m.envelope(out), nil
 	}
-	issued, err := m.commit(ctx)
+	issued, err := m.keep(ctx, out.Header)
 	if err != nil {
 		return nil, err
 	}
-	// A collector may have taken an old blob just before our commit used it.
-	if err := m.store(ctx); err != nil {
-		return nil, err
+	if len(m.taken) == 0 {
+		return m.envelope(out), nil
 	}
 	if issued.Token != grant.Token || !issued.Expires.Equal(grant.Expires) {
 		if rewrite, err = m.rewrite(issued); err != nil {
@@ -63,8 +65,47 @@ func (m *Mail) finish(ctx context.Context) (*Outcome, error) {
 	}
 	out.Header = append(out.Header, rewrite.Header...)
 	out.Body = rewrite.Body
-	return out, nil
+	return m.envelope(out), nil
 }
+
+// tryRewrite describes the new message, or leaves the mail as it is where that
+// cannot be done.
+func (m *Mail) tryRewrite(g sisa.Grant) (*message.Rewrite, error) {
+	if len(m.taken) == 0 {
+		return nil, nil
+	}
+	rewrite, err := m.rewrite(g)
+	if refused, ok := err.(*message.CannotRewriteError); ok {
+		m.leave(refused.Reason)
+		return nil, nil
+	}
+	return rewrite, err
+}
+
+// keep makes durable what the outcome relies on. header are the edits that the
+// rules make, for copies too.
+func (m *Mail) keep(ctx context.Context, header []message.HeaderEdit) (sisa.Grant, error) {
+	copies, err := m.copies(ctx, header)
+	if err != nil {
+		return sisa.Grant{}, err
+	}
+	uploads, err := m.uploads()
+	if err != nil {
+		return sisa.Grant{}, err
+	}
+	if err := m.store(ctx); err != nil {
+		return sisa.Grant{}, err
+	}
+	m.copied = len(copies) > 0
+	issued, err := m.commit(ctx, copies, uploads)
+	if err != nil {
+		return sisa.Grant{}, err
+	}
+	// A collector may have taken an old blob just before our commit used it.
+	return issued, m.store(ctx)
+}
+
+func nobody(int) bool { return false }
 
 // understand ends the scan and tells bodies from attachments.
 func (m *Mail) understand() error {
@@ -85,15 +126,22 @@ func (m *Mail) decide() {
 	if m.passes != "" {
 		defer m.leave(m.passes)
 	}
+	m.links = m.plan
+	if m.passes == "" && m.alone == "" {
+		m.split = m.divide(m.plan.LinksFor)
+		m.links = m.plan.Among(m.split.stays)
+	}
 	parts := m.leaves()
-	for _, k := range m.plan.Kept() {
+	for _, k := range m.links.Kept() {
 		m.kept[k.Part] = k.Reason
 	}
-	for _, d := range m.plan.Decisions {
+	for _, d := range m.links.Decisions {
 		switch {
 		case m.kept[d.Part] != "" || d.Link || d.Rule == "":
 		case d.Failed:
 			m.kept[d.Part] = fmt.Sprintf("rule %q failed", d.Rule)
+		case d.Leaves:
+			m.kept[d.Part] = "goes on to the other mail system"
 		default:
 			m.kept[d.Part] = fmt.Sprintf("rule %q keeps it", d.Rule)
 		}
@@ -103,7 +151,7 @@ func (m *Mail) decide() {
 			m.kept[i] = parts[i].Keep
 		}
 	}
-	for _, l := range m.plan.Links() {
+	for _, l := range m.links.Links() {
 		p := parts[l.Part]
 		switch {
 		case m.alone != "":
@@ -113,6 +161,9 @@ func (m *Mail) decide() {
 		default:
 			m.taken = append(m.taken, p)
 		}
+	}
+	if len(m.taken) == 0 {
+		m.split = m.divide(nobody)
 	}
 	m.report.decided = m.engine.Now()
 	m.logRuleErrors()
@@ -127,6 +178,7 @@ func (m *Mail) leave(reason string) {
 		m.kept[p.Index] = reason
 	}
 	m.taken, m.alone = nil, reason
+	m.split = m.divide(nobody)
 }
 
 // leaves lists the leaf parts by their index.
@@ -142,8 +194,11 @@ func (m *Mail) leaves() map[int]*message.Part {
 
 // linked are the decisions for the parts that are taken.
 func (m *Mail) linked() []policy.Linked {
+	if len(m.taken) == 0 {
+		return nil
+	}
 	var out []policy.Linked
-	for _, l := range m.plan.Links() {
+	for _, l := range m.links.Links() {
 		for _, p := range m.taken {
 			if p.Index == l.Part {
 				out = append(out, l)
@@ -154,12 +209,24 @@ func (m *Mail) linked() []policy.Linked {
 }
 
 // key identifies the mail, so that its repetition finds what was made.
-func (m *Mail) key() ledger.Key {
+func (m *Mail) key() ledger.Key { return m.keyOf(m.tree.Digest) }
+
+// identity is the key of the mail by its header and envelope alone.
+func (m *Mail) identity() ledger.Key { return m.keyOf([32]byte{}) }
+
+func (m *Mail) keyOf(digest [32]byte) ledger.Key {
 	id, date := m.header.Get("Message-Id"), m.header.Get("Date")
 	if id == "" || date == "" {
 		id += "\x00" + m.untraced()
 	}
-	return ledger.KeyOf(id, date, m.env.Sender, m.env.RecipientAddresses(), m.tree.Digest)
+	// A mail that its reader sends again, as it is (RFC 5322 section 3.6.6), is
+	// no repetition.
+	for f := m.header.Fields(); f.Next(); {
+		if strings.HasPrefix(f.Key(), "Resent-") {
+			id += "\x00" + f.Key() + ":" + f.Value()
+		}
+	}
+	return ledger.KeyOf(id, date, m.env.Sender, m.env.RecipientAddresses(), digest)
 }
 
 // untraced is the header without trace fields (RFC 5321 section 4.4), which
@@ -177,7 +244,7 @@ func (m *Mail) untraced() string {
 // wish is the link that this mail wants, as of now: MAIL FROM may have come
 // long before.
 func (m *Mail) wish() sisa.Wish {
-	w := sisa.Wish{Mail: m.key(), Life: m.plan.Lifetime(m.linked()), Now: m.report.decided}
+	w := sisa.Wish{Mail: m.key(), Life: m.links.Lifetime(m.linked()), Now: m.report.decided}
 	for _, p := range m.taken {
 		w.Parts = append(w.Parts, p.Index)
 	}

@@ -10,10 +10,12 @@ import (
 	"strings"
 
 	"cloakroom/internal/db"
+	"cloakroom/internal/jobs"
 	"cloakroom/ledger"
 	"cloakroom/message"
 	"cloakroom/sisa"
 	"cloakroom/sisa/blob"
+	"cloakroom/vault"
 )
 
 // inlineSkeleton is up to how many compressed bytes the skeleton of a mail is
@@ -33,6 +35,9 @@ func (m *Mail) store(ctx context.Context) error {
 		if !existed {
 			m.report.stored += ref.Size
 		}
+	}
+	if err := m.storeCopies(ctx); err != nil {
+		return err
 	}
 	if m.record == nil {
 		if err := m.makeRecord(); err != nil {
@@ -71,6 +76,9 @@ func (m *Mail) makeRecord() error {
 				r.Cut = p.Content.Layout.Regular()
 			}
 		}
+	}
+	if len(m.taken) == 0 && len(m.split.copies) == 0 {
+		return nil // delivered as it came: nothing to build again
 	}
 	return m.makeSkeleton()
 }
@@ -131,11 +139,17 @@ func (m *Mail) storeSkeleton(ctx context.Context) error {
 
 // commit writes record, references and link in one transaction: the point of
 // no return. A mail that has its record already gets its own link again.
-func (m *Mail) commit(ctx context.Context) (sisa.Grant, error) {
+func (m *Mail) commit(ctx context.Context, copies, uploads []jobs.Job) (sisa.Grant, error) {
 	record, key, wish := m.record, m.engine.LinkKey, m.wish()
-	used := m.references()
+	used, queue, vaulted := m.references(), m.engine.Jobs, m.vaulted
 	link := new(sisa.Grant)
-	entry := db.Entry{{Kind: "mail", Data: record}, {Kind: "link", Data: link}}
+	entry := db.Entry{{Kind: "mail", Data: record}}
+	if len(m.taken) > 0 {
+		entry = append(entry, db.Fact{Kind: "link", Data: link})
+	}
+	for _, j := range slices.Concat(copies, uploads) {
+		entry = append(entry, db.Fact{Kind: "job", Data: j})
+	}
 	err := m.engine.DB.Commit(ctx, entry, func(ctx context.Context, tx db.Tx) error {
 		if _, err := ledger.Put(ctx, tx, record); err != nil {
 			return err
@@ -145,12 +159,28 @@ func (m *Mail) commit(ctx context.Context) (sisa.Grant, error) {
 				return err
 			}
 		}
+		for _, c := range copies {
+			if err := queue.Enqueue(ctx, tx, c); err != nil {
+				return err
+			}
+		}
+		for i, j := range uploads {
+			if err := vault.Enqueue(ctx, tx, queue, &vaulted[i].upload, j); err != nil {
+				return err
+			}
+		}
+		if len(wish.Parts) == 0 {
+			return nil
+		}
 		g, err := sisa.Issue(ctx, tx, key, wish)
 		*link = g
 		return err
 	})
 	if err != nil {
 		return sisa.Grant{}, fmt.Errorf("record the mail: %w", err)
+	}
+	if len(copies)+len(uploads) > 0 {
+		queue.Wake()
 	}
 	return *link, nil
 }
@@ -162,6 +192,9 @@ func (m *Mail) references() []blob.Ref {
 	var refs []blob.Ref
 	for _, p := range m.taken {
 		refs = append(refs, blob.Ref{SHA256: p.Content.SHA256, Size: p.Content.Size})
+	}
+	for _, k := range m.vaulted {
+		refs = append(refs, k.of.ref)
 	}
 	if s := &m.record.Skeleton; !s.Blob.IsZero() {
 		refs = append(refs, blob.Ref{SHA256: s.Blob, Size: s.Stored})

@@ -11,6 +11,8 @@ import (
 	"cloakroom/ledger"
 	"cloakroom/message"
 	"cloakroom/policy"
+	"cloakroom/policy/directory"
+	"cloakroom/policy/forward"
 )
 
 // Mail is one message on its way: opened at the end of its header, fed with
@@ -21,6 +23,17 @@ type Mail struct {
 	env      *Envelope
 	header   message.Header
 	start    time.Time
+
+	arrival forward.Arrival     // which other system it came from
+	pending bool                // the header may yet prove one
+	ways    []forward.Decision  // by recipient; nil without co-existence
+	groups  map[string][]string // of the directory, by address
+	refused *Reply              // at the end of the header, for a recipient
+	split   split
+	users   map[string]*directory.User // by address as it came
+	vaulted []spaceCopy                // copies for the vault
+	whole   *find                      // the mail as one of them
+	copied  bool                       // copies may be under way: the mail must not pass as it came
 
 	ours       bool // the sender
 	sender     *policy.User
@@ -38,6 +51,7 @@ type Mail struct {
 	bodies message.Bodies
 	alone  string
 	plan   *policy.Plan
+	links  *policy.Plan // for those who stay in the transaction
 	taken  []*message.Part
 	kept   map[int]string // why an attachment that policy would link stays
 	record *ledger.Mail

@@ -25,14 +25,12 @@ func (m *Mail) marked() *Outcome {
 			out.Header = append(out.Header, message.HeaderEdit{Name: c.Name, Value: encodeWord(c.Value)})
 			continue
 		}
-		// From the last to the first: deleting one renumbers those behind it.
-		for i := len(m.header.Values(c.Name)); i > 0; i-- {
-			out.Header = append(out.Header, message.HeaderEdit{Index: i, Name: c.Name})
-		}
+		out.Header = append(out.Header, removed(m.header, c.Name)...)
 	}
 	if m.plan.Tag != "" {
 		out.Header = append(out.Header, m.tagged())
 	}
+	m.strip(out)
 	return out
 }
 

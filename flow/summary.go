@@ -29,6 +29,8 @@ func (m *Mail) summary(out *Outcome) {
 		verdict = "mail would be changed (mode: observe)"
 	case out.Body != nil:
 		verdict = "attachments linked"
+	case len(out.AddRecipients) > 0 || len(out.DeleteRecipients) > 0:
+		verdict = "mail forwarded"
 	case out.Quarantine != "":
 		verdict = "mail held"
 	case out.Changed():
@@ -40,6 +42,18 @@ func (m *Mail) summary(out *Outcome) {
 	}
 	if rules := m.ruleNames(); len(rules) > 0 {
 		args = append(args, "rules", rules)
+	}
+	if n := m.forwarded(); n > 0 {
+		args = append(args, "forwarded", n, "copies", len(m.split.copies))
+	}
+	if len(m.vaulted) > 0 {
+		args = append(args, "vault", len(m.vaulted))
+	}
+	if why := m.givenUp(); why != "" {
+		args = append(args, "given_up", why)
+	}
+	if err := m.senderKept(); err != nil {
+		args = append(args, "sender_kept", err)
 	}
 	if m.alone != "" {
 		args = append(args, "left_alone", m.alone)

@@ -74,6 +74,11 @@ type Mail struct {
 	Digest     Hash      `json:"digest"`
 	Skeleton   Skeleton  `json:"skeleton"`
 	Parts      []Part    `json:"parts"`
+
+	// Retired is when the original was given up, Forgotten when the record was
+	// emptied; zero for most.
+	Retired   time.Time `json:"retired,omitzero"`
+	Forgotten time.Time `json:"forgotten,omitzero"`
 }
 
 // Part is what the record says of one leaf.
@@ -99,6 +104,9 @@ type Skeleton struct {
 	Blob   Hash   `json:"blob,omitzero"`
 	Stored int64  `json:"stored"` // bytes, compressed
 	Header int64  `json:"header"` // bytes of the mail's header, with its blank line
+	// HeaderSum is the SHA-256 of these bytes: with the mail's digest, which
+	// covers the body, it identifies the whole message. Zero in old records.
+	HeaderSum Hash `json:"header_sum,omitzero"`
 }
 
 // Hash is a SHA-256, written in hex.

@@ -5,10 +5,13 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -62,9 +65,18 @@ func cutParts(parts []Part) []Part {
 // Opener gives the bytes of a blob.
 type Opener func(ctx context.Context, sha256 [32]byte) (io.ReadCloser, error)
 
+// ErrNoOriginal says that a mail was delivered as it came, and not kept.
+var ErrNoOriginal = errors.New("the mail was delivered unchanged, and its record has no original")
+
 // Rebuild writes the original mail, header and body, to w, and fails when
 // what it wrote is not what came in.
 func Rebuild(ctx context.Context, w io.Writer, m *Mail, open Opener) error {
+	if !m.Retired.IsZero() {
+		return fmt.Errorf("mail %s: %w on %s", m.Key, ErrRetired, m.Retired.Format(time.DateOnly))
+	}
+	if m.Skeleton.Stored == 0 {
+		return fmt.Errorf("mail %s: %w", m.Key, ErrNoOriginal)
+	}
 	var stored io.Reader = bytes.NewReader(m.Skeleton.Inline)
 	if !m.Skeleton.Blob.IsZero() {
 		b, err := open(ctx, m.Skeleton.Blob)
@@ -83,6 +95,9 @@ func Rebuild(ctx context.Context, w io.Writer, m *Mail, open Opener) error {
 	var header bytes.Buffer
 	if _, err := io.CopyN(io.MultiWriter(w, &header), z, m.Skeleton.Header); err != nil {
 		return fmt.Errorf("skeleton of mail %s: %w", m.Key, err)
+	}
+	if sum := Hash(sha256.Sum256(header.Bytes())); !m.Skeleton.HeaderSum.IsZero() && sum != m.Skeleton.HeaderSum {
+		return fmt.Errorf("rebuild mail %s: the header differs from the original, whose SHA-256 is %s", m.Key, m.Skeleton.HeaderSum)
 	}
 	h, _ := message.ParseHeader(header.Bytes())
 	check := message.NewInspector()

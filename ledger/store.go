@@ -54,25 +54,62 @@ CREATE TABLE parts (
 	PRIMARY KEY (mail, part)
 );
 CREATE INDEX parts_sha256 ON parts (sha256);
+`}, {Name: "ledger-2", SQL: `
+ALTER TABLE mails ADD COLUMN seen BIGINT;
+ALTER TABLE mails ADD COLUMN retired BIGINT;
+ALTER TABLE mails ADD COLUMN forgotten BIGINT;
+ALTER TABLE mails ADD COLUMN header_sum BYTEA;
+CREATE INDEX mails_sender ON mails (LOWER(sender));
 `}}
 
 // Put records m, or finds that it is recorded. What was fixed at first sight
-// stays; parts that are linked only now are marked so. It reports whether the
-// record was there.
+// stays; parts that are linked only now are marked so. A record without its
+// original (given up, forgotten, or never kept) is written anew. It reports whether there was a
+// record. It waits for whoever has locked the record, and keeps it locked.
 func Put(ctx context.Context, tx db.Tx, m *Mail) (existed bool, err error) {
+	inserted, err := putMail(ctx, tx, m, insertMail)
+	if err != nil {
+		return false, err
+	}
+	if !inserted {
+		alive, err := seen(ctx, tx, m)
+		if err != nil {
+			return true, err
+		}
+		if alive {
+			return true, markLinked(ctx, tx, m)
+		}
+		if err := revive(ctx, tx, m); err != nil {
+			return true, err
+		}
+	}
+	for i := range m.Parts {
+		if err := putPart(ctx, tx, m.Key, &m.Parts[i]); err != nil {
+			return !inserted, err
+		}
+	}
+	return !inserted, nil
+}
+
+const (
+	insertMail = `INSERT INTO mails (key, queue_id, message_id, subject, sender, recipients, auth_user,
+		client, received, size, digest, skeleton, skeleton_blob, skeleton_stored, skeleton_header, header_sum)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) ON CONFLICT (key) DO NOTHING`
+	reviveMail = `UPDATE mails SET queue_id = $2, message_id = $3, subject = $4, sender = $5, recipients = $6, auth_user = $7,
+		client = $8, received = $9, size = $10, digest = $11, skeleton = $12, skeleton_blob = $13, skeleton_stored = $14,
+		skeleton_header = $15, header_sum = $16, seen = NULL, retired = NULL, forgotten = NULL WHERE key = $1`
+)
+
+// putMail runs one of the statements above and tells whether it changed a row.
+func putMail(ctx context.Context, tx db.Tx, m *Mail, text string) (changed bool, err error) {
 	recipients, err := json.Marshal(m.Recipients)
 	if err != nil {
 		return false, fmt.Errorf("record mail %s: %w", m.Key, err)
 	}
-	var blob []byte
-	if !m.Skeleton.Blob.IsZero() {
-		blob = m.Skeleton.Blob[:]
-	}
-	res, err := tx.ExecContext(ctx, `INSERT INTO mails (key, queue_id, message_id, subject, sender, recipients, auth_user,
-		client, received, size, digest, skeleton, skeleton_blob, skeleton_stored, skeleton_header)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT (key) DO NOTHING`,
+	res, err := tx.ExecContext(ctx, text,
 		m.Key[:], clean(m.QueueID), clean(m.MessageID), clean(m.Subject), clean(m.Sender), clean(string(recipients)), clean(m.User),
-		m.Client, m.Received.UnixMilli(), m.Size, m.Digest[:], m.Skeleton.Inline, blob, m.Skeleton.Stored, m.Skeleton.Header)
+		m.Client, m.Received.UnixMilli(), m.Size, m.Digest[:], m.Skeleton.Inline, nullable(m.Skeleton.Blob), m.Skeleton.Stored,
+		m.Skeleton.Header, nullable(m.Skeleton.HeaderSum))
 	if err != nil {
 		return false, fmt.Errorf("record mail %s: %w", m.Key, err)
 	}
@@ -80,27 +117,59 @@ func Put(ctx context.Context, tx db.Tx, m *Mail) (existed bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("record mail %s: %w", m.Key, err)
 	}
-	existed = n == 0
-	for i := range m.Parts {
-		if err := putPart(ctx, tx, m.Key, &m.Parts[i], existed); err != nil {
-			return existed, err
-		}
-	}
-	return existed, nil
+	return n > 0, nil
 }
 
-func putPart(ctx context.Context, tx db.Tx, key Key, p *Part, existed bool) error {
-	if existed {
-		if !p.Linked {
-			return nil
-		}
-		_, err := tx.ExecContext(ctx, `UPDATE parts SET linked = 1, rule = $3 WHERE mail = $1 AND part = $2 AND linked = 0`,
-			key[:], p.Index, clean(p.Rule))
-		if err != nil {
-			return fmt.Errorf("record part %d of mail %s: %w", p.Index, key, err)
-		}
+func nullable(h Hash) []byte {
+	if h.IsZero() {
 		return nil
 	}
+	return h[:]
+}
+
+// seen notes that a mail came again, unless its record has to be written anew:
+// its original is gone, or was not kept and is now. The update
+// locks the row: who wants to give the original up waits for this commit, and
+// then sees what it made.
+func seen(ctx context.Context, tx db.Tx, m *Mail) (alive bool, err error) {
+	res, err := tx.ExecContext(ctx, `UPDATE mails SET seen = $2 WHERE key = $1 AND retired IS NULL AND (skeleton_stored > 0 OR CAST($3 AS BIGINT) = 0)`,
+		m.Key[:], m.Received.UnixMilli(), m.Skeleton.Stored)
+	if err != nil {
+		return false, fmt.Errorf("record mail %s: %w", m.Key, err)
+	}
+	n, err := res.RowsAffected()
+	if err != nil {
+		return false, fmt.Errorf("record mail %s: %w", m.Key, err)
+	}
+	return n > 0, nil
+}
+
+// revive writes a record anew whose original was given up.
+func revive(ctx context.Context, tx db.Tx, m *Mail) error {
+	if _, err := putMail(ctx, tx, m, reviveMail); err != nil {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, `DELETE FROM parts WHERE mail = $1`, m.Key[:]); err != nil {
+		return fmt.Errorf("record mail %s: %w", m.Key, err)
+	}
+	return nil
+}
+
+func markLinked(ctx context.Context, tx db.Tx, m *Mail) error {
+	for _, p := range m.Parts {
+		if !p.Linked {
+			continue
+		}
+		_, err := tx.ExecContext(ctx, `UPDATE parts SET linked = 1, rule = $3 WHERE mail = $1 AND part = $2 AND linked = 0`,
+			m.Key[:], p.Index, clean(p.Rule))
+		if err != nil {
+			return fmt.Errorf("record part %d of mail %s: %w", p.Index, m.Key, err)
+		}
+	}
+	return nil
+}
+
+func putPart(ctx context.Context, tx db.Tx, key Key, p *Part) error {
 	_, err := tx.ExecContext(ctx, `INSERT INTO parts (mail, part, name, type, sniffed, size, sha256, span_start, span_end,
 		layout, cut, linked, rule) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
 		key[:], p.Index, clean(p.Name), clean(p.Type), p.Sniffed, p.Size, p.SHA256[:], p.Start, p.End,
@@ -123,11 +192,14 @@ func Get(ctx context.Context, q db.Tx, key Key) (*Mail, error) {
 	m := &Mail{Key: key}
 	var recipients string
 	var received int64
-	var digest, blob []byte
+	var retired, forgotten sql.NullInt64
+	var digest, blob, headerSum []byte
 	err := q.QueryRowContext(ctx, `SELECT queue_id, message_id, subject, sender, recipients, auth_user, client, received,
-		size, digest, skeleton, skeleton_blob, skeleton_stored, skeleton_header FROM mails WHERE key = $1`, key[:]).
+		size, digest, skeleton, skeleton_blob, skeleton_stored, skeleton_header, header_sum, retired, forgotten
+		FROM mails WHERE key = $1`, key[:]).
 		Scan(&m.QueueID, &m.MessageID, &m.Subject, &m.Sender, &recipients, &m.User, &m.Client, &received,
-			&m.Size, &digest, &m.Skeleton.Inline, &blob, &m.Skeleton.Stored, &m.Skeleton.Header)
+			&m.Size, &digest, &m.Skeleton.Inline, &blob, &m.Skeleton.Stored, &m.Skeleton.Header,
+			&headerSum, &retired, &forgotten)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, ErrNotFound
 	}
@@ -140,6 +212,13 @@ func Get(ctx context.Context, q db.Tx, key Key) (*Mail, error) {
 	m.Received = time.UnixMilli(received)
 	copy(m.Digest[:], digest)
 	copy(m.Skeleton.Blob[:], blob)
+	copy(m.Skeleton.HeaderSum[:], headerSum)
+	if retired.Valid {
+		m.Retired = time.UnixMilli(retired.Int64)
+	}
+	if forgotten.Valid {
+		m.Forgotten = time.UnixMilli(forgotten.Int64)
+	}
 	m.Parts, err = parts(ctx, q, key)
 	return m, err
 }

@@ -105,6 +105,16 @@ func nameVariants(s string) []string {
 	return variants
 }
 
+// NameReadings lists the distinct clean names that readers and file systems may
+// make of a file name that stands outside a header, such as in an archive.
+func NameReadings(s string) []string {
+	var names stringSet
+	for _, v := range nameVariants(s) {
+		names.add(CleanName(v))
+	}
+	return names.list
+}
+
 func dropIllegal(r rune) rune {
 	if strings.ContainsRune(`<>:"|?*`, r) {
 		return -1
@@ -140,7 +150,7 @@ func CleanName(s string) string {
 		}
 		s = bare
 	}
-	if isDevice(s) {
+	if IsDevice(s) {
 		s = "_" + s
 	}
 	return shortenName(s)
@@ -188,8 +198,8 @@ func isNoncharacter(r rune) bool {
 	return r&0xfffe == 0xfffe || r >= 0xfdd0 && r <= 0xfdef
 }
 
-// isDevice tells the names that mean a device on Windows, with any extension.
-func isDevice(s string) bool {
+// IsDevice tells the names that mean a device on Windows, with any extension.
+func IsDevice(s string) bool {
 	stem, _, _ := strings.Cut(s, ".")
 	stem = strings.ToUpper(strings.TrimRight(stem, " "))
 	switch stem {

@@ -30,7 +30,7 @@ func checkClean(t *testing.T, name string) {
 	if strings.HasPrefix(name, ".") || strings.TrimRight(name, ". ") != name || strings.TrimLeft(name, " ") != name {
 		t.Errorf("%q has dots or spaces at its ends", name)
 	}
-	if isDevice(name) {
+	if IsDevice(name) {
 		t.Errorf("%q is a device", name)
 	}
 	if again := CleanName(name); again != name {

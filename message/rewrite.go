@@ -231,6 +231,10 @@ func ApplyHeader(h Header, edits []HeaderEdit) []byte {
 		}
 		span, ok := findField(out, e)
 		if !ok {
+			if e.Top {
+				out = append([]byte(line), out...)
+				continue
+			}
 			if n := len(out); n > 0 && line != "" && out[n-1] != '\n' {
 				out = append(out, eol...) // a header that ends with the file
 			}

@@ -65,19 +65,19 @@ func TestApplyHeader(t *testing.T) {
 		want  string
 	}{
 		{"nothing", head, nil, head},
-		{"add", head, []HeaderEdit{{0, "X-New", "v"}}, head + "X-New: v\n"},
-		{"change", head, []HeaderEdit{{1, "subject", "v"}}, "Received: a\n b\nsubject: v\nx-mixed : two\nSubject: three\n\tfolded\nTo: z\n"},
-		{"change the second, folded", head, []HeaderEdit{{2, "Subject", "v"}}, "Received: a\n b\nSubject: one\nx-mixed : two\nSubject: v\nTo: z\n"},
-		{"delete the second, folded", head, []HeaderEdit{{2, "Subject", ""}}, "Received: a\n b\nSubject: one\nx-mixed : two\nTo: z\n"},
-		{"delete the first, folded", head, []HeaderEdit{{1, "Received", ""}}, "Subject: one\nx-mixed : two\nSubject: three\n\tfolded\nTo: z\n"},
-		{"delete the last", head, []HeaderEdit{{1, "TO", ""}}, "Received: a\n b\nSubject: one\nx-mixed : two\nSubject: three\n\tfolded\n"},
-		{"delete both", head, []HeaderEdit{{2, "Subject", ""}, {1, "Subject", ""}}, "Received: a\n b\nx-mixed : two\nTo: z\n"},
-		{"blank before the colon", head, []HeaderEdit{{1, "X-Mixed", "v"}}, "Received: a\n b\nSubject: one\nX-Mixed: v\nSubject: three\n\tfolded\nTo: z\n"},
-		{"change what is not there", head, []HeaderEdit{{3, "Subject", "v"}}, head + "Subject: v\n"},
-		{"delete what is not there", head, []HeaderEdit{{1, "Bcc", ""}}, head},
-		{"no line end at the end", "Subject: one", []HeaderEdit{{0, "To", "z"}}, "Subject: one\nTo: z\n"},
-		{"name as the value's begin", "Subject: To: x\nTo: y\n", []HeaderEdit{{1, "To", "z"}}, "Subject: To: x\nTo: z\n"},
-		{"empty header", "", []HeaderEdit{{0, "To", "z"}}, "To: z\n"},
+		{"add", head, []HeaderEdit{{Index: 0, Name: "X-New", Value: "v"}}, head + "X-New: v\n"},
+		{"change", head, []HeaderEdit{{Index: 1, Name: "subject", Value: "v"}}, "Received: a\n b\nsubject: v\nx-mixed : two\nSubject: three\n\tfolded\nTo: z\n"},
+		{"change the second, folded", head, []HeaderEdit{{Index: 2, Name: "Subject", Value: "v"}}, "Received: a\n b\nSubject: one\nx-mixed : two\nSubject: v\nTo: z\n"},
+		{"delete the second, folded", head, []HeaderEdit{{Index: 2, Name: "Subject", Value: ""}}, "Received: a\n b\nSubject: one\nx-mixed : two\nTo: z\n"},
+		{"delete the first, folded", head, []HeaderEdit{{Index: 1, Name: "Received", Value: ""}}, "Subject: one\nx-mixed : two\nSubject: three\n\tfolded\nTo: z\n"},
+		{"delete the last", head, []HeaderEdit{{Index: 1, Name: "TO", Value: ""}}, "Received: a\n b\nSubject: one\nx-mixed : two\nSubject: three\n\tfolded\n"},
+		{"delete both", head, []HeaderEdit{{Index: 2, Name: "Subject", Value: ""}, {Index: 1, Name: "Subject", Value: ""}}, "Received: a\n b\nx-mixed : two\nTo: z\n"},
+		{"blank before the colon", head, []HeaderEdit{{Index: 1, Name: "X-Mixed", Value: "v"}}, "Received: a\n b\nSubject: one\nX-Mixed: v\nSubject: three\n\tfolded\nTo: z\n"},
+		{"change what is not there", head, []HeaderEdit{{Index: 3, Name: "Subject", Value: "v"}}, head + "Subject: v\n"},
+		{"delete what is not there", head, []HeaderEdit{{Index: 1, Name: "Bcc", Value: ""}}, head},
+		{"no line end at the end", "Subject: one", []HeaderEdit{{Index: 0, Name: "To", Value: "z"}}, "Subject: one\nTo: z\n"},
+		{"name as the value's begin", "Subject: To: x\nTo: y\n", []HeaderEdit{{Index: 1, Name: "To", Value: "z"}}, "Subject: To: x\nTo: z\n"},
+		{"empty header", "", []HeaderEdit{{Index: 0, Name: "To", Value: "z"}}, "To: z\n"},
 	} {
 		for _, eol := range []string{"\r\n", "\n"} {
 			raw := strings.ReplaceAll(c.raw, "\n", eol)

@@ -15,6 +15,9 @@ import (
 	"cloakroom/message"
 )
 
+// insertFirst is the place of a field that is to stand before all others.
+const insertFirst = 1
+
 // apply tells the MTA how to change the message. Everything that can be wrong
 // with the edits is found before the first of them is sent; after an error
 // nothing but a temporary failure may be answered.
@@ -55,9 +58,14 @@ func (s *session) sendHeader(edits []message.HeaderEdit, m *gomilter.Modifier) e
 			value = " " + value
 		}
 		var err error
-		if e.Index == 0 {
+		switch {
+		case e.Index == 0 && e.Top:
+			// Postfix and Sendmail count from the first field below their own
+			// Received; 0 would stand before that one.
+			err = m.InsertHeader(insertFirst, e.Name, value)
+		case e.Index == 0:
 			err = m.AddHeader(e.Name, value)
-		} else {
+		default:
 			err = m.ChangeHeader(e.Index, e.Name, value)
 		}
 		if err != nil {

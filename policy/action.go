@@ -201,7 +201,7 @@ func isLine(s string) bool {
 
 // compiled gives what the rule says in the form of plans.
 func (r *Rule) compiled() actions {
-	out := actions{link: r.Link}
+	out := actions{link: r.Link, forward: r.Forward, vault: r.Vault}
 	if r.Reject != nil && !r.Reject.Never {
 		o := r.Reject.Options.Resolved()
 		out.reject = &Reject{Code: o.Code, Enhanced: o.Enhanced, Text: o.Text, Rule: r.Name}
@@ -242,8 +242,14 @@ func shortened(s string, n int) string {
 
 func (r *Rule) mistakes() []mistake {
 	var out []mistake
-	if r.Link == nil && r.Reject == nil && r.Quarantine == nil && r.Header == nil && r.Tag == nil {
-		out = mistakef("", "says nothing: give it an action, link, reject, quarantine, header or tag")
+	if r.Link == nil && r.Vault == nil && r.Forward == nil && r.Reject == nil && r.Quarantine == nil && r.Header == nil && r.Tag == nil {
+		out = mistakef("", "says nothing: give it an action, link, vault, forward, reject, quarantine, header or tag")
+	}
+	if r.Forward != nil {
+		out = append(out, r.Forward.check()...)
+	}
+	if r.Vault != nil {
+		out = append(out, r.Vault.check()...)
 	}
 	if r.Link != nil && r.Link.Options.Expires < 0 {
 		out = append(out, mistake{"link.expires", "must not be negative"})

@@ -21,6 +21,8 @@ type Set struct {
 	counts   [scopes]int    // operands by scope
 	mailFact map[string]int // name to index in mailFacts
 	links    bool           // whether any rule links at all
+	forwards bool           // whether any rule speaks about forwarding
+	vaults   bool           // whether any rule keeps copies
 	speaking [len(mailSlots)][]speech
 	acting   [len(mailSlots)]bool // whether any rule of the slot acts
 }
@@ -35,6 +37,9 @@ type rule struct {
 	// at the recipient in the same term.
 	attachments, pairs bool
 	never              bool // the condition is false whatever the mail
+
+	places  []place  // of the operands in the condition
+	remarks []remark // about values in it
 }
 
 // operand is one term of a condition's top-level &&, shared by all rules that
@@ -49,6 +54,7 @@ type operand struct {
 	facts   []string // facts it looks at, such as attachment.size
 	// constant is its value where no mail can change it; notAsked otherwise.
 	constant verdict
+	formula  *formula // what it claims, for warnings
 }
 
 // scope is what an operand's value depends on.
@@ -113,17 +119,25 @@ func (c *compiler) rule(index int, r Rule) []*CompileError {
 	for _, m := range r.mistakes() {
 		fail(m.key, m.message)
 	}
-	operands, failed := c.condition(index, r)
-	errs = append(errs, failed...)
+	compiled := rule{name: r.Name, actions: r.compiled()}
+	errs = append(errs, c.condition(index, r, &compiled)...)
 	if len(errs) > 0 {
 		return errs
 	}
-	compiled := rule{name: r.Name, actions: r.compiled(), operands: operands}
-	for _, o := range operands {
+	for _, o := range compiled.operands {
 		compiled.attachments = compiled.attachments || o.scope&perAttachment != 0
 		compiled.pairs = compiled.pairs || o.scope == perPair
 		compiled.never = compiled.never || o.constant == no
 	}
+	if why := compiled.tooEarly(c.set.mailFact); r.Forward != nil && why != "" {
+		fail("if", why)
+		return errs
+	}
+	if at, why := compiled.aboutPeople(); why != "" {
+		return append(errs, &CompileError{Rule: r.Name, Index: index, Key: "if", Expression: r.If, Line: at.line, Column: at.column, Message: why})
+	}
+	c.set.forwards = c.set.forwards || r.Forward != nil
+	c.set.vaults = c.set.vaults || r.Vault != nil && !r.Vault.Never
 	c.set.rules = append(c.set.rules, compiled)
 	c.set.links = c.set.links || r.Link != nil && !r.Link.Keep
 	for slot, said := range r.speeches() {
@@ -136,13 +150,13 @@ func (c *compiler) rule(index int, r Rule) []*CompileError {
 }
 
 // condition compiles a rule's If into operands.
-func (c *compiler) condition(index int, r Rule) ([]*operand, []*CompileError) {
+func (c *compiler) condition(index int, r Rule, compiled *rule) []*CompileError {
 	if r.If == "" {
-		return nil, nil
+		return nil
 	}
 	tree, issues := c.env.Compile(r.If)
 	if issues.Err() != nil {
-		return nil, compileErrors(index, r, issues)
+		return compileErrors(index, r, issues)
 	}
 	fail := func(message string) []*CompileError {
 		return []*CompileError{{Rule: r.Name, Index: index, Key: "if", Expression: r.If, Message: message}}
@@ -150,17 +164,18 @@ func (c *compiler) condition(index int, r Rule) ([]*operand, []*CompileError) {
 	if !tree.OutputType().IsExactType(cel.BoolType) {
 		e := fail(fmt.Sprintf("the condition is of type %s; it must be true or false", cel.FormatCELType(tree.OutputType())))
 		e[0].Line, e[0].Column = 1, 1
-		return nil, e
+		return e
 	}
-	var operands []*operand
 	for _, e := range conjuncts(tree.NativeRep().Expr(), nil) {
 		o, err := c.operand(tree.NativeRep(), e)
 		if err != nil {
-			return nil, fail(err.Error())
+			return fail(err.Error())
 		}
-		operands = append(operands, o)
+		compiled.operands = append(compiled.operands, o)
+		compiled.places = append(compiled.places, start(tree.NativeRep().SourceInfo(), e))
 	}
-	return operands, nil
+	compiled.remarks = oddValues(tree.NativeRep())
+	return nil
 }
 
 // conjuncts lists the terms of a chain of && from left to right.
@@ -197,6 +212,7 @@ func (c *compiler) operand(tree *ast.AST, e ast.Expr) (*operand, error) {
 			o.constant = yes
 		}
 	}
+	o.formula = formulaReader{folded.NativeRep().SourceInfo()}.read(folded.NativeRep().Expr(), false)
 	loops := o.inspect(folded.NativeRep())
 	options := []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize)}
 	if loops {
@@ -236,7 +252,7 @@ func (o *operand) inspect(tree *ast.AST) (loops bool) {
 			// A dot in front reaches past a loop's variable of the same name.
 			name := strings.TrimPrefix(e.AsIdent(), ".")
 			switch name {
-			case recipientName, directionName:
+			case recipientName, directionName, ownerName:
 				o.scope |= perRecipient
 			case attachmentName:
 				o.scope |= perAttachment

@@ -17,7 +17,7 @@ func TestCompileErrorShowsThePlace(t *testing.T) {
 	}{
 		"misspelt field": {
 			Rule{Name: "large", If: "attachment.nmae == 'x'", Link: link}, `
-rules[0].if: rule "large": line 1, column 12: undefined field 'nmae'; attachment has name, names, extension, type, sniffed, size, inline, disposition, sha256
+rules[0].if: rule "large": line 1, column 12: undefined field 'nmae'; attachment has name, names, extension, type, sniffed, size, inline, disposition, sha256, encrypted, inner_names, inner_complete
     attachment.nmae == 'x'
                ^`},
 		"misspelt variable": {
@@ -80,17 +80,28 @@ rules[0].if: rule "o": line 1, column 5: 'recipient' is not a value itself; take
 rules[0].name: missing; logs and explanations call the rule by it`},
 		"no action": {
 			Rule{Name: "idle", If: "true"}, `
-rules[0]: rule "idle": says nothing: give it an action, link, reject, quarantine, header or tag`},
+rules[0]: rule "idle": says nothing: give it an action, link, vault, forward, reject, quarantine, header or tag`},
 		"a field no person has": {
 			Rule{Name: "p", If: "sender.size > 1", Link: link}, `
 rules[0].if: rule "p": line 1, column 8: undefined field 'size'; sender has address, local, domain, groups, department, system
     sender.size > 1
            ^`},
-		"the owner, before there is a vault": {
-			Rule{Name: "v", If: "in_group(owner, 'research')", Link: link}, `
-rules[0].if: rule "v": line 1, column 10: 'owner' is for vault rules, and the vault is not built yet; there are recipient and sender
-    in_group(owner, 'research')
-             ^`},
+		"the owner, where links are decided": {
+			Rule{Name: "v", If: "true && owner.department == 'labs'", Link: link}, `
+rules[0].if: rule "v": line 1, column 9: 'owner' is for vault rules; there are recipient and sender
+    true && owner.department == 'labs'
+            ^`},
+		"the recipient, where copies are decided": {
+			Rule{Name: "v", If: "recipient.department == 'labs'", Vault: &VaultAction{Options: VaultOptions{Target: "a"}}}, `
+rules[0].if: rule "v": line 1, column 1: a vault rule is asked for each owner (the recipients who are ours, and the sender who is): write owner instead of recipient
+    recipient.department == 'labs'
+    ^`},
+		"attachments, where the way is decided": {
+			Rule{Name: "f", If: "attachment.size > 1", Forward: &ForwardAction{Stay: true}}, `
+rules[0].if: rule "f": ` + "`attachment.size > 1`" + ` is about attachments, and where mail goes is decided before they are known`},
+		"the size, where the way is decided": {
+			Rule{Name: "f", If: "size > 1", Forward: &ForwardAction{Stay: true}}, `
+rules[0].if: rule "f": ` + "`size > 1`" + ` is known at the end of the mail only, and where mail goes is decided before`},
 		"a group of nobody": {
 			Rule{Name: "g", If: "in_group('bob', 'research')", Link: link}, `
 rules[0].if: rule "g": line 1, column 10: the first argument of in_group is recipient or sender

@@ -76,7 +76,7 @@ func (e *evaluation) couldLink() bool {
 			return true
 		case v == no:
 			continue
-		case !r.link.Keep:
+		case !r.link.Keep && (r.link.Options.Forwarded || !e.facts.Recipients[e.recipient].Leaves):
 			return true
 		case v == yes:
 			return false // kept, whatever the attachments are
@@ -94,9 +94,9 @@ func (s *Set) Decide(f *Facts) *Plan { return s.decide(f, false) }
 func (s *Set) Explain(f *Facts) *Plan { return s.decide(f, true) }
 
 func (s *Set) newPlan(f *Facts) *Plan {
-	p := &Plan{recipients: len(f.Recipients), outside: true}
+	p := &Plan{outside: make([]bool, len(f.Recipients))}
 	for i := range f.Recipients {
-		p.outside = p.outside && f.Recipients[i].Direction.Outside()
+		p.outside[i] = f.Recipients[i].Direction.Outside()
 	}
 	return p
 }
@@ -137,6 +137,9 @@ func (e *evaluation) link(p *Plan, trace bool) Decision {
 		switch e.ask(r) {
 		case yes:
 			d.Rule, d.Link, d.Options = r.name, !r.link.Keep, r.link.Options
+			if d.Link && e.facts.Recipients[e.recipient].Leaves && !d.Options.Forwarded {
+				d.Link, d.Leaves = false, true
+			}
 			return d
 		case no:
 			if trace {

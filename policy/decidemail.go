@@ -189,7 +189,9 @@ func (e *evaluation) terms(r *rule) verdict {
 	result := yes
 	for _, o := range r.operands {
 		if o.scope&perAttachment != 0 {
-			result = and(result, e.operand(o))
+			if result = and(result, e.operand(o)); result == no {
+				return no // before an operand that has to look inside
+			}
 		}
 	}
 	return result

@@ -222,7 +222,7 @@ func (e *evaluation) ResolveName(name string) (any, bool) {
 			return e.unknown, true
 		}
 		return &e.attachments[e.attachment], true
-	case recipientName:
+	case recipientName, ownerName: // of whom there is one at a time, in rules of their own
 		return &e.recipients[e.recipient], true
 	case directionName:
 		if e.pending() {

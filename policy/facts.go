@@ -77,6 +77,10 @@ type Recipient struct {
 	Groups     []string // in the directory; none for strangers
 	Department string
 	System     string // the co-existing system that has the mailbox; "" when it is here
+
+	// Leaves tells that the mail goes on to a co-existing system: its attachments
+	// stay in it unless a rule says otherwise.
+	Leaves bool
 }
 
 func (r *Recipient) user() User {
@@ -96,6 +100,23 @@ type Attachment struct {
 	Disposition string   // "attachment", "inline" or ""
 	ContentID   string   // without angle brackets
 	SHA256      string   // hex, of the decoded bytes
+	// Inside looks into the content. It is called when a rule asks for what it
+	// tells, more than once then; nil means that there is nothing inside.
+	Inside func() (Inside, error)
+}
+
+// Inside is what a look into an attachment tells.
+type Inside struct {
+	Encrypted bool     // it needs a password
+	Names     []string // of the files in it, where it is an archive
+	Complete  bool     // Names has all of them
+}
+
+func (a *Attachment) inside() (Inside, error) {
+	if a.Inside == nil {
+		return Inside{Complete: true}, nil
+	}
+	return a.Inside()
 }
 
 // Domain is the domain of an address (bare, or at the end of "Name <address>")

@@ -77,7 +77,8 @@ func sample() *Facts {
 		},
 		Attachments: []Attachment{
 			{Part: 2, Name: "NDA.PDF", Names: []string{"NDA.PDF", "nda.exe"}, Extension: "PDF", Type: "Application/PDF", Sniffed: "application/pdf",
-				Size: 6 << 20, Disposition: "Attachment", SHA256: strings.Repeat("AB", 32)},
+				Size: 6 << 20, Disposition: "Attachment", SHA256: strings.Repeat("AB", 32),
+				Inside: func() (Inside, error) { return Inside{Encrypted: true, Names: []string{"a.txt", "b.exe"}}, nil }},
 			{Part: 3, Name: "logo.png", Names: []string{"logo.png"}, Extension: "png", Type: "image/png", Sniffed: "image/png", Size: 2 << 10, Inline: true,
 				Disposition: "inline", ContentID: "logo"},
 		},
@@ -95,6 +96,7 @@ func TestVocabularyHoldsItsValues(t *testing.T) {
 		"attachment.name == 'NDA.PDF'", "attachment.names.exists(n, glob(n, '*.exe'))", "attachment.extension == 'pdf'", "attachment.type == 'application/pdf'",
 		"attachment.sniffed == 'application/pdf'", "attachment.size == 6 * MB", "!attachment.inline", "attachment.disposition == 'attachment'",
 		"attachment.sha256.startsWith('abab')", "from_gateway",
+		"attachment.encrypted", "attachment.inner_names == ['a.txt', 'b.exe'] && attachment.inner_names.exists(n, n.endsWith('.exe'))", "!attachment.inner_complete",
 		"header_from == 'eve@ext.test' && header_to == ['bob@acmecorp.test', 'amy@acmecorp.test'] && header_cc == ['sue@ext.test']",
 		"auth.spf == 'softfail' && auth.dkim == 'pass' && auth.dmarc == 'none'",
 		"sender.address == from && sender.local == 'eve' && sender.domain == 'ext.test' && sender.department == 'sales' && sender.system == 'gapps'",

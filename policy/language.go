@@ -101,7 +101,13 @@ func withObjects(env *cel.Env) (*cel.Env, error) {
 			p.fields[object] = map[string]*types.FieldType{}
 		}
 		p.fields[object][name] = &types.FieldType{Type: typ, IsSet: set,
-			GetFrom: func(object any) (any, error) { return get(object), nil }}
+			GetFrom: func(object any) (any, error) {
+				value := get(object)
+				if failed, ok := value.(*types.Err); ok {
+					return nil, failed
+				}
+				return value, nil
+			}}
 	}
 	for i, f := range personFacts {
 		add(recipientName, f.name, f.typ, func(object any) ref.Val { return object.(*personValues).field(i) })

@@ -37,10 +37,6 @@ func (literalChecks) Validate(_ *cel.Env, _ cel.ValidatorConfig, tree *ast.AST, 
 func checkObject(e ast.Expr, issues *cel.Issues) {
 	name := strings.TrimPrefix(e.AsIdent(), ".")
 	fields := fieldNames(name)
-	if name == ownerName {
-		issues.ReportErrorAtID(e.ID(), "'owner' is for vault rules, and the vault is not built yet; there are recipient and sender")
-		return
-	}
 	node, ok := e.(ast.NavigableExpr)
 	if !ok || fields == nil {
 		return

@@ -41,8 +41,7 @@ type Plan struct {
 	// attachment stays in the mail.
 	Errors []RuleError
 
-	recipients int
-	outside    bool // all recipients
+	outside []bool // by recipient: not ours
 }
 
 // Decision is the fate of one attachment for one recipient.
@@ -53,6 +52,7 @@ type Decision struct {
 	Options   LinkOptions
 	Rule      string // the rule that decided; "" when none spoke
 	Failed    bool   // the rule failed; Plan.Errors tells how
+	Leaves    bool   // the rule links, but not in mail that goes on to a co-existing system
 	Trace     []Step // only from Explain: the rules asked before, in order
 }
 
@@ -112,15 +112,45 @@ func (l Linked) Lifetime() time.Duration {
 	return 0
 }
 
+// Among is the plan as it is for some of the recipients, who get a message of
+// their own. keep tells of an index in the facts' list whether he is one.
+func (p *Plan) Among(keep func(recipient int) bool) *Plan {
+	out := *p
+	out.Decisions, out.outside = nil, nil
+	for i, o := range p.outside {
+		if keep(i) {
+			out.outside = append(out.outside, o)
+		}
+	}
+	for decisions := range p.byPart() {
+		for i, d := range decisions {
+			if keep(i) {
+				out.Decisions = append(out.Decisions, d)
+			}
+		}
+	}
+	return &out
+}
+
+// LinksFor tells whether any attachment would be a link for a recipient.
+func (p *Plan) LinksFor(recipient int) bool {
+	for decisions := range p.byPart() {
+		if recipient < len(decisions) && decisions[recipient].Link {
+			return true
+		}
+	}
+	return false
+}
+
 // Links lists the attachments that every recipient's decision links: the mail
 // has one body for all of them.
 func (p *Plan) Links() []Linked {
 	var out []Linked
 	for decisions := range p.byPart() {
-		if len(decisions) < p.recipients || slices.ContainsFunc(decisions, func(d Decision) bool { return !d.Link }) {
+		if len(decisions) < len(p.outside) || slices.ContainsFunc(decisions, func(d Decision) bool { return !d.Link }) {
 			continue
 		}
-		l := Linked{Part: decisions[0].Part, Options: decisions[0].Options, AllOutside: p.outside}
+		l := Linked{Part: decisions[0].Part, Options: decisions[0].Options, AllOutside: !slices.Contains(p.outside, false)}
 		for _, d := range decisions {
 			l.Options = strictest(l.Options, d.Options)
 			if !slices.Contains(l.Rules, d.Rule) {
@@ -134,7 +164,7 @@ func (p *Plan) Links() []Linked {
 
 // strictest is the shorter of two lifetimes, and accepts loss where both do.
 func strictest(a, b LinkOptions) LinkOptions {
-	out := LinkOptions{Expires: a.Expires, AcceptLoss: a.AcceptLoss && b.AcceptLoss}
+	out := LinkOptions{Expires: a.Expires, AcceptLoss: a.AcceptLoss && b.AcceptLoss, Forwarded: a.Forwarded && b.Forwarded}
 	if b.Expires != 0 && (out.Expires == 0 || b.Expires < out.Expires) {
 		out.Expires = b.Expires
 	}
@@ -166,7 +196,7 @@ func (p *Plan) Kept() []KeptPart {
 	var out []KeptPart
 	for decisions := range p.byPart() {
 		var first *Decision
-		keep, link := p.recipients-len(decisions), 0
+		keep, link := len(p.outside)-len(decisions), 0
 		for i := range decisions {
 			if decisions[i].Link {
 				link++
@@ -195,6 +225,8 @@ func keptReason(first *Decision, keep int) string {
 		reason += "no rule speaks"
 	case first.Failed:
 		reason += fmt.Sprintf("rule %q failed", first.Rule)
+	case first.Leaves:
+		reason += "goes on to the other mail system"
 	default:
 		reason += fmt.Sprintf("rule %q keeps it", first.Rule)
 	}
@@ -209,7 +241,7 @@ func (p *Plan) byPart() func(yield func([]Decision) bool) {
 	return func(yield func([]Decision) bool) {
 		for rest := p.Decisions; len(rest) > 0; {
 			n := 1
-			for n < len(rest) && n < p.recipients && rest[n].Part == rest[0].Part {
+			for n < len(rest) && n < len(p.outside) && rest[n].Part == rest[0].Part {
 				n++
 			}
 			if !yield(rest[:n:n]) {
@@ -243,6 +275,8 @@ func (d *Decision) verdict() string {
 		return "stays, no rule speaks"
 	case d.Failed:
 		return fmt.Sprintf("stays, rule %q failed", d.Rule)
+	case d.Leaves:
+		return fmt.Sprintf("stays, the mail goes on to the other mail system (rule %q has no forwarded: true)", d.Rule)
 	case !d.Link:
 		return fmt.Sprintf("stays, rule %q keeps it", d.Rule)
 	}

@@ -23,6 +23,19 @@ type Rule struct {
 	// place, or `false` to keep the attachment in the mail. Left out: this rule
 	// does not speak about links, and later rules are asked.
 	Link *LinkAction `yaml:"link"`
+	// Vault is `{target: NAME}` (with options, if any) to keep a copy of the
+	// attachment in a space of its owner's, or `false` to keep none whatever later
+	// rules say. It is decided for each owner of the mail: the recipients who are
+	// ours, and the sender if he demonstrably is; conditions ask for `owner`
+	// instead of `recipient`. For each target the first rule that speaks decides.
+	// Left out: this rule does not speak about it.
+	Vault *VaultAction `yaml:"vault"`
+	// Forward is `{alternate: DOMAIN}` to send the recipient's mail to the
+	// mailbox of the same name in that other mail system, or `false` to keep it
+	// here, whatever the directory says; see `coexistence`. It is decided for
+	// each recipient when the header is known: conditions cannot ask for
+	// attachments or the size. Left out: this rule does not speak about it.
+	Forward *ForwardAction `yaml:"forward"`
 	// Reject is `{}` (with options, if any) to refuse the mail, or `false` to let
 	// it pass whatever later rules say. Left out: this rule does not speak about it.
 	//
@@ -52,7 +65,7 @@ type Rule struct {
 
 // plannedActions are the rule keys of the documented design that this version
 // cannot carry out. Accepting one silently would lose what it promises.
-var plannedActions = []string{"vault", "archive", "forward"}
+var plannedActions = []string{"archive"}
 
 // UnmarshalYAML reads a rule; strictness is that of the decoder around it.
 func (r *Rule) UnmarshalYAML(unmarshal func(any) error) error {
@@ -93,7 +106,7 @@ func checkRuleKeys(node ast.Node) error {
 
 // actionForms tells how each action is written.
 var actionForms = map[string]string{
-	string(SlotLink): linkForms, string(SlotReject): rejectForms, string(SlotQuarantine): quarantineForms,
+	string(SlotLink): linkForms, string(SlotForward): forwardForms, string(SlotVault): vaultForms, string(SlotReject): rejectForms, string(SlotQuarantine): quarantineForms,
 	string(SlotHeader): headerForms, string(SlotTag): tagForms,
 }
 
@@ -113,6 +126,10 @@ type LinkOptions struct {
 	// AcceptLoss lets links expire for our own users too, to whom the stored
 	// file is the only copy.
 	AcceptLoss bool `yaml:"accept_loss"`
+	// Forwarded lets links take the place of attachments in mail that leaves for
+	// a co-existing mail system too. Without it such mail stays byte for byte as
+	// it is, so that its signatures hold there.
+	Forwarded bool `yaml:"forwarded"`
 }
 
 // UnmarshalYAML reads `false`, `true` (the same as `{}`) or a mapping of options.
@@ -129,11 +146,12 @@ func (a *LinkAction) UnmarshalYAML(unmarshal func(any) error) error {
 		var options struct {
 			Expires    expiry `yaml:"expires"`
 			AcceptLoss bool   `yaml:"accept_loss"`
+			Forwarded  bool   `yaml:"forwarded"`
 		}
 		if err := unmarshal(&options); err != nil {
 			return err
 		}
-		*a = LinkAction{Options: LinkOptions{Expires: time.Duration(options.Expires), AcceptLoss: options.AcceptLoss}}
+		*a = LinkAction{Options: LinkOptions{Expires: time.Duration(options.Expires), AcceptLoss: options.AcceptLoss, Forwarded: options.Forwarded}}
 		return nil
 	}
 	return yamlError(node, "link: not understood; "+linkForms)

@@ -8,6 +8,8 @@ type Slot string
 // Links are decided for each recipient and attachment, the others for the mail.
 const (
 	SlotLink       Slot = "link"
+	SlotForward    Slot = "forward"
+	SlotVault      Slot = "vault"
 	SlotReject     Slot = "reject"
 	SlotQuarantine Slot = "quarantine"
 	SlotHeader     Slot = "header"
@@ -15,7 +17,7 @@ const (
 )
 
 // Slots lists every slot, in the order documents name them.
-func Slots() []Slot { return append([]Slot{SlotLink}, mailSlots[:]...) }
+func Slots() []Slot { return append([]Slot{SlotLink, SlotVault, SlotForward}, mailSlots[:]...) }
 
 // mailSlots are the slots of a mail as a whole. A rule of such a slot speaks for
 // a recipient when its condition holds for him, and where it looks at
@@ -40,6 +42,8 @@ type speech struct {
 // actions are what a rule says, compiled; nil where it does not speak.
 type actions struct {
 	link       *LinkAction
+	forward    *ForwardAction
+	vault      *VaultAction
 	reject     *Reject
 	quarantine *string
 	headers    *[]HeaderChange

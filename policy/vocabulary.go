@@ -24,8 +24,7 @@ const (
 	authName       = "auth"
 	// fromGatewayName is a fact that a header field may still change.
 	fromGatewayName = "from_gateway"
-	// ownerName is a user for whom a mail is kept: rules will speak of one where
-	// an action is decided for each owner. No action so far is.
+	// ownerName is a user for whom a copy is kept, in rules about the vault.
 	ownerName = "owner"
 )
 
@@ -187,6 +186,25 @@ var attachmentFacts = [...]attachmentFact{
 		func(a *Attachment) ref.Val { return types.String(strings.ToLower(a.Disposition)) }},
 	{"sha256", cel.StringType, "SHA-256 of the decoded content, 64 hex digits in lower case",
 		func(a *Attachment) ref.Val { return types.String(strings.ToLower(a.SHA256)) }},
+	{"encrypted", cel.BoolType, "whether it needs a password, as far as its headers tell: zip, 7z, RAR, Office and PDF files (PDF also where only printing or copying does); not OpenDocument, nor what is packed in another archive",
+		inside(func(i Inside) ref.Val { return types.Bool(i.Encrypted) })},
+	{"inner_names", stringList, "names of the files in a zip, without folders, in every way a reader might take them; none for other archives; not what lies in an archive inside",
+		inside(func(i Inside) ref.Val { return listOf(i.Names) })},
+	{"inner_complete", cel.BoolType, "whether inner_names has all there is: false for other archives, and for a zip that is damaged, hides its names or has thousands; " +
+		"a rule that refuses by inner_names refuses what is not complete too, or lets it pass knowingly",
+		inside(func(i Inside) ref.Val { return types.Bool(i.Complete) })},
+}
+
+// inside is a fact that takes a look into the attachment. Where that fails, so
+// does the condition.
+func inside(get func(Inside) ref.Val) func(*Attachment) ref.Val {
+	return func(a *Attachment) ref.Val {
+		known, err := a.inside()
+		if err != nil {
+			return types.WrapErr(err)
+		}
+		return get(known)
+	}
 }
 
 type unit struct {

@@ -81,7 +81,7 @@ func (e *evaluation) show(name string) string {
 		v, _ := e.ResolveName(name)
 		value, _ = v.(ref.Val)
 	}
-	if value == nil {
+	if value == nil || types.IsError(value) {
 		return ""
 	}
 	text := types.Format(value)

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"cloakroom/internal/db"
-	"cloakroom/ledger"
 )
 
 // Links answers who may fetch what.
@@ -92,77 +91,6 @@ func (l *Links) Downloaded(ctx context.Context, d Download) error {
 		}
 		return nil
 	})
-}
-
-// Row is one link as an administrator sees it; the token is known to nobody.
-type Row struct {
-	ID         string     `json:"id"`
-	Mail       ledger.Key `json:"mail"`
-	Generation uint32     `json:"generation"`
-	Created    time.Time  `json:"created"`
-	Expires    time.Time  `json:"expires,omitzero"`
-	Revoked    time.Time  `json:"revoked,omitzero"`
-	Sender     string     `json:"sender"`
-	Subject    string     `json:"subject,omitempty"`
-	QueueID    string     `json:"queue_id,omitempty"`
-	Files      int        `json:"files"`
-	Bytes      int64      `json:"bytes"`
-	Downloads  int        `json:"downloads"`
-}
-
-// Filter selects links; zero fields select all.
-type Filter struct {
-	ID     string // a prefix of the id, in hex
-	Sender string // exactly
-	Limit  int    // rows at most
-}
-
-const rowQuery = `SELECT l.id, l.mail, l.generation, l.created, l.expires, l.revoked, m.sender, m.subject, m.queue_id,
-	(SELECT COUNT(*) FROM link_parts lp WHERE lp.link = l.id),
-	(SELECT CAST(COALESCE(SUM(p.size), 0) AS BIGINT) FROM link_parts lp JOIN parts p ON p.mail = l.mail AND p.part = lp.part
-		WHERE lp.link = l.id),
-	(SELECT COUNT(*) FROM downloads d WHERE d.link = l.id)
-	FROM links l JOIN mails m ON m.key = l.mail
-	WHERE l.id >= $1 AND l.id <= $2 AND ($3 = '' OR m.sender = $3) ORDER BY l.created DESC, l.id LIMIT $4`
-
-// List returns links, newest first.
-func (l *Links) List(ctx context.Context, f Filter) ([]Row, error) {
-	low, high, err := idRange(f.ID)
-	if err != nil {
-		return nil, err
-	}
-	rows, err := l.db.Read().QueryContext(ctx, rowQuery, low, high, f.Sender, f.Limit)
-	if err != nil {
-		return nil, fmt.Errorf("list links: %w", err)
-	}
-	defer rows.Close()
-	var out []Row
-	for rows.Next() {
-		var r Row
-		var id, mail []byte
-		var created int64
-		var expires, revoked sql.NullInt64
-		if err := rows.Scan(&id, &mail, &r.Generation, &created, &expires, &revoked, &r.Sender, &r.Subject, &r.QueueID,
-			&r.Files, &r.Bytes, &r.Downloads); err != nil {
-			return nil, fmt.Errorf("list links: %w", err)
-		}
-		r.ID = hex.EncodeToString(id)
-		copy(r.Mail[:], mail)
-		r.Created, r.Expires, r.Revoked = time.UnixMilli(created), fromMillis(expires), fromMillis(revoked)
-		out = append(out, r)
-	}
-	return out, rows.Err()
-}
-
-// idRange is the range of ids that begin with a hex prefix.
-func idRange(prefix string) (low, high []byte, err error) {
-	prefix = strings.ToLower(prefix)
-	if len(prefix) > 64 || strings.Trim(prefix, "0123456789abcdef") != "" {
-		return nil, nil, fmt.Errorf("link id %q is not made of up to 64 hex digits", prefix)
-	}
-	low, _ = hex.DecodeString(prefix + strings.Repeat("0", 64-len(prefix)))
-	high, _ = hex.DecodeString(prefix + strings.Repeat("f", 64-len(prefix)))
-	return low, high, nil
 }
 
 // StoreStats sums up what is kept.

@@ -46,6 +46,17 @@ CREATE TABLE downloads (
 	agent TEXT NOT NULL
 );
 CREATE INDEX downloads_link ON downloads (link);
+`}, {Name: "sisa-2", SQL: `
+CREATE TABLE holds (
+	matter TEXT NOT NULL,
+	mail BYTEA NOT NULL REFERENCES mails (key),
+	since BIGINT NOT NULL,
+	actor TEXT NOT NULL,
+	reason TEXT NOT NULL,
+	PRIMARY KEY (matter, mail)
+);
+CREATE INDEX holds_mail ON holds (mail);
+CREATE INDEX downloads_at ON downloads (at);
 `}}
 
 // Grant is a link as the mail path makes it: only here its token is known.

@@ -286,12 +286,12 @@ func TestListFindsLinksBySenderAndByTheBeginningOfTheirID(t *testing.T) {
 		if n := len(list(Filter{Limit: 7})); n != 7 {
 			t.Errorf("%d rows, want 7", n)
 		}
-		for _, r := range list(Filter{Sender: "eve@acmecorp.test", Limit: 100}) {
+		for _, r := range list(Filter{Mails: ledger.Filter{Sender: "eve@acmecorp.test"}, Limit: 100}) {
 			if r.Sender != "eve@acmecorp.test" {
 				t.Errorf("a link of %s among those of eve", r.Sender)
 			}
 		}
-		if n := len(list(Filter{Sender: "eve@acmecorp.test", Limit: 100})); n != 10 {
+		if n := len(list(Filter{Mails: ledger.Filter{Sender: "eve@acmecorp.test"}, Limit: 100})); n != 10 {
 			t.Errorf("%d links of eve, want 10", n)
 		}
 		for _, digits := range []int{64, 9, 1} { // whole and half bytes
@@ -310,7 +310,7 @@ func TestListFindsLinksBySenderAndByTheBeginningOfTheirID(t *testing.T) {
 			t.Error("an id that is no hex: no error")
 		}
 		want := Row{
-			ID: grants[3].ID.String(), Mail: ledger.Key{4}, Created: start.Add(3 * time.Second), Sender: "eve@acmecorp.test",
+			ID: grants[3].ID.String(), Mail: ledger.Key{4}, State: Active, Recipients: []string{"bob@ext.test"}, Created: start.Add(3 * time.Second), Sender: "eve@acmecorp.test",
 			Subject: "Pläne 図", QueueID: "q4", Files: 2, Bytes: 3<<30 + 5,
 		}
 		if got := list(Filter{ID: want.ID, Limit: 1}); len(got) != 1 || !reflect.DeepEqual(got[0], want) {

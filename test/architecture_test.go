@@ -21,7 +21,7 @@ var layers = [][]string{
 	// what people run
 	{"cmd", "test", "deploy"},
 	// the pieces put together, and the ground under the tests
-	{"internal/app", "internal/config", "internal/testserver"},
+	{"internal/app", "internal/coexist", "internal/config", "internal/testserver"},
 	// doors: protocols that others speak to us, and destinations we speak to
 	{"milter", "sisa/web", "admin", "vault/sftp", "vault/ftps", "vault/dir"},
 	// the order of work for one message
@@ -29,14 +29,14 @@ var layers = [][]string{
 	// concepts that remember
 	{"sisa", "vault", "archive", "ledger", "policy/directory", "internal/jobs", "internal/submit"},
 	// decisions
-	{"policy", "policy/forward"},
+	{"policy", "policy/forward", "vault/name"},
 	// bytes, and where they rest
 	{"message", "sisa/blob", "internal/db", "internal/spool", "internal/secret"},
 }
 
 // pure are the packages that take values and give values: what they decide
 // depends on nothing but their arguments.
-var pure = []string{"message", "policy", "policy/forward"}
+var pure = []string{"message", "message/archive", "message/tnef", "policy", "policy/forward", "vault/name"}
 
 // impureImports would give a pure package the outside world, chance or the
 // clock. A path stands for those below it too.

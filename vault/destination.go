@@ -18,9 +18,10 @@ import (
 // goroutines at once, and returns soon after its context has ended, whatever
 // the server does.
 //
-// Errors: ErrTaken and fs.ErrNotExist as the methods say; a *Fault for what the
-// server or the network did. Everything else is a fault of the content, such as
-// a blob that cannot be read.
+// Errors, possibly wrapped: ErrTaken, fs.ErrNotExist and errors.ErrUnsupported as
+// the methods say; the context's error once it has ended; fs.ErrClosed after
+// Close; a *Fault for what the server or the network did. Everything else is a
+// fault of the content, such as a blob that cannot be read (see ErrContent).
 type Destination interface {
 	// Put makes path hold the content, making the folders it lies in. The file
 	// appears under its name complete, verified (count, size, and content as
@@ -33,15 +34,17 @@ type Destination interface {
 	// Copy is Put from a file that is on the target already, without the content
 	// crossing the network again. The result is verified as by Put, as users may
 	// have changed the file: errors.ErrUnsupported where the server cannot copy
-	// or what it copied is not the content, and nothing stays behind.
+	// or what it copied is not the content (also if from is missing), and nothing
+	// stays behind. Where it can copy, ErrTaken if path exists.
 	Copy(ctx context.Context, from, path string, c Content, attempt string) error
 
-	// Same tells whether path holds the content. fs.ErrNotExist if there is no
-	// such file.
+	// Same tells whether path holds the content; a folder does not, nor a symbolic
+	// link where the server tells that it is one. fs.ErrNotExist if there is
+	// nothing under the name.
 	Same(ctx context.Context, path string, c Content) (bool, error)
 
 	// Remove deletes the file at path; fs.ErrNotExist if there is none. It is for
-	// tests of a target, never for what was delivered.
+	// tests of a target, never for what was delivered. A folder is a Fault.
 	Remove(ctx context.Context, path string) error
 
 	// Sweep removes temporary files that are older than age, by the server's
@@ -58,7 +61,8 @@ type Content struct {
 	Size   int64
 	// Open gives the content from its beginning, each time it is called.
 	Open func() (io.ReadSeekCloser, error)
-	// Progress, if not nil, is told how many bytes have been sent so far.
+	// Progress, if not nil, is told how many bytes have been sent so far: never
+	// fewer than before, and Size by the time of success.
 	Progress func(sent int64)
 }
 

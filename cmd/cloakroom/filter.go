@@ -113,7 +113,7 @@ func (g *globals) withEngine(cmd *cobra.Command, create bool, f func(*flow.Engin
 			return &exitError{code: exitUnavailable, err: err}
 		}
 		defer users.Close()
-		engine, err := app.NewEngine(store, func() *config.Config { return cfg }, users, log)
+		engine, err := app.NewFilterEngine(store, cfg, users, log)
 		if err != nil {
 			return &exitError{code: exitUnavailable, err: err}
 		}

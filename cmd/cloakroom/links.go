@@ -48,7 +48,7 @@ The id is no secret and opens nothing; the token in a mail is kept nowhere.`,
 			})
 		},
 	}
-	cmd.Flags().StringVar(&filter.Sender, "sender", "", "only links of this envelope sender")
+	cmd.Flags().StringVar(&filter.Mails.Sender, "sender", "", "only links of this envelope sender")
 	cmd.Flags().IntVar(&filter.Limit, "limit", defaultRows, "rows at most")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
 	return cmd

@@ -34,14 +34,18 @@ is 1 when a case fails. A file of cases:
       envelope: {from: alice@acmecorp.com, to: [bob@example.org], user: alice}
       want: {linked: [report.pdf], kept: [contract.pdf]}
     - name: bounces with programs are refused
-      message: mails/program.eml
+      compose: {attachments: [{name: setup.exe, size: 6MB}]}
       envelope: {from: "", to: [alice@acmecorp.com], client: 192.0.2.7}
       want: {reject: 550}
+
+In compose there may be: header (fields; a list for one that comes several times), text and
+attachments, each with name, type, content (how it begins) and size (300, 20KB, 6MB).
 
 The envelope may also say helo, host, daemon and tls. In want there may be: linked and kept
 (names of attachments; not compared when left out), reject (code), refused (address: code),
 quarantine (reason), headers: {add: {X-Name: value}, remove: [X-Other]}, tag, and fails
-(true where a rule fails); of these, what is left out must not happen.`,
+(true where a rule fails); of these, what is left out must not happen. Nothing else
+becomes of a mail that is refused.`,
 		Example: `  cloakroom policy test /etc/cloakroom/tests`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -110,16 +114,20 @@ func testResult(ex *flow.Explanation) policytest.Result {
 			out.Kept = append(out.Kept, p.Name)
 		}
 	}
+	if ex.Reject != nil { // nothing else becomes of the mail
+		return policytest.Result{Reject: ex.Reject.Code, Refused: refusedCodes(ex)}
+	}
 	out.Quarantine, out.Tag, out.Fails = ex.Quarantine, ex.Tag, ex.Fails
 	out.Headers = policytest.Headers{Add: ex.Add, Remove: ex.Remove}
-	if ex.Reject != nil {
-		out.Reject = ex.Reject.Code
-	}
+	out.Refused = refusedCodes(ex)
+	return out
+}
+
+// refusedCodes are the recipients who are refused by themselves.
+func refusedCodes(ex *flow.Explanation) map[string]int {
+	out := make(map[string]int, len(ex.Refused))
 	for address, reply := range ex.Refused {
-		if out.Refused == nil {
-			out.Refused = make(map[string]int)
-		}
-		out.Refused[address] = reply.Code
+		out[address] = reply.Code
 	}
 	return out
 }

@@ -60,6 +60,8 @@ flight, stores each once, and puts links in their place.`,
 		newPolicyCmd(g),
 		newLinksCmd(g),
 		newStoreCmd(g),
+		newDirectoryCmd(g),
+		newCoexistenceCmd(g),
 		newVersionCmd(g),
 		exitCodesTopic(),
 	)

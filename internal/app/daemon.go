@@ -63,7 +63,11 @@ func Serve(ctx context.Context, path string, cfg *config.Config, log *slog.Logge
 	} else if n > 0 {
 		log.Info("temporary files of an earlier run removed", "files", n)
 	}
-	d := &daemon{live: live, users: users, log: log, milter: milter.New(cfg.Milter.Config, handler{engine}, log)}
+	work, err := newWork(store, engine, cfg, log)
+	if err != nil {
+		return err
+	}
+	d := &daemon{live: live, work: work, users: users, log: log, milter: milter.New(cfg.Milter.Config, handler{engine}, log)}
 	site := web.New(cfg.Web, store.Links, blobs{store}, store.Secret.Derive(labelDownload), time.Now, log)
 	d.web = web.NewServer(site, log)
 	return d.run(ctx, cfg)
@@ -87,6 +91,7 @@ type daemon struct {
 	users  *Users
 	log    *slog.Logger
 	milter *milter.Server
+	work   *work
 	web    *http.Server
 }
 
@@ -100,7 +105,11 @@ func (d *daemon) run(ctx context.Context, cfg *config.Config) error {
 	if err := d.milter.Listen(); err != nil {
 		return fmt.Errorf("milter.listen: %w", err)
 	}
-	failed := make(chan error, 2)
+	failed := make(chan error, 3)
+	if err := d.work.start(); err != nil {
+		return err
+	}
+	go func() { failed <- wrap("queue", d.work.wait()) }()
 	go func() { failed <- wrap("web", d.web.Serve(pages)) }()
 	go func() { failed <- wrap("milter", d.milter.Serve()) }()
 	d.log.Info("ready", "milter", d.milter.Addr().String(), "web", pages.Addr().String(), "url", cfg.Web.URL,
@@ -157,6 +166,7 @@ func (d *daemon) drain() error {
 	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
 	defer cancel()
 	err := d.milter.Shutdown(ctx)
+	d.work.stop()
 	if werr := d.web.Shutdown(ctx); werr != nil {
 		d.web.Close()
 		d.log.Warn("downloads were cut off", "err", werr)

@@ -12,13 +12,15 @@ import (
 	"cloakroom/internal/spool"
 	"cloakroom/message"
 	"cloakroom/milter"
+	"cloakroom/policy/forward"
 	"cloakroom/sisa/web"
 )
 
 // settings is what the flow takes from a configuration. url is the address of
 // the pages that are served: it is fixed at start, whatever a reload says.
-func settings(cfg *config.Config, url string) *flow.Settings {
+func settings(cfg *config.Config, url string, routes *forward.Routes) *flow.Settings {
 	return &flow.Settings{
+		Routes: routes, Splits: cfg.Submit.SMTP != "",
 		Domains:       cfg.Domains,
 		Trusted:       cfg.Trusted,
 		Verifiers:     cfg.Verifiers,
@@ -36,14 +38,41 @@ func NewEngine(s *Store, current func() *config.Config, users *Users, log *slog.
 	if err != nil {
 		return nil, err
 	}
-	url := current().Web.URL
+	url, splits := current().Web.URL, current().Submit.SMTP != ""
+	shots, err := newSnapshots(current, func(cfg *config.Config) (*flow.Settings, error) {
+		routes, err := Routes(cfg, s.Secret)
+		if err != nil {
+			return nil, err
+		}
+		out := settings(cfg, url, routes)
+		out.Splits = splits
+		out.Vault, err = cfg.Vault.Plans()
+		return out, err
+	})
+	if err != nil {
+		return nil, err
+	}
 	return &flow.Engine{
-		Settings: func() *flow.Settings { return settings(current(), url) },
-		Spool:    dir, Blobs: s.Blobs, DB: s.DB,
+		Settings: shots.settings,
+		Spool:    dir, Blobs: s.Blobs, DB: s.DB, Jobs: s.Jobs,
 		LinkKey:   s.Secret.Derive(labelLinks),
 		Directory: users,
 		Now:       time.Now, Log: log,
 	}, nil
+}
+
+// NewFilterEngine makes the flow for single messages through a pipe, which has
+// no way to tell of another envelope: there is one copy, and co-existence is left
+// to the MTA.
+func NewFilterEngine(s *Store, cfg *config.Config, users *Users, log *slog.Logger) (*flow.Engine, error) {
+	engine, err := NewEngine(s, func() *config.Config { return cfg }, users, log)
+	if err != nil {
+		return nil, err
+	}
+	only := settings(cfg, cfg.Web.URL, nil)
+	only.Splits = false
+	engine.Settings = func() *flow.Settings { return only }
+	return engine, nil
 }
 
 // handler is the flow as the milter sees it.

@@ -139,7 +139,7 @@ func mailLines(ex *flow.Explanation) []string {
 
 // PrintExplanation writes what would become of a message.
 func PrintExplanation(w io.Writer, ex *flow.Explanation) error {
-	sender := "not ours"
+	sender := "not ours (another domain, or neither authenticated nor from a trusted network)"
 	if ex.Ours {
 		sender = "ours"
 	}
@@ -162,39 +162,8 @@ func PrintExplanation(w io.Writer, ex *flow.Explanation) error {
 	if len(ex.Decisions)+len(ex.Slots) > 0 {
 		fmt.Fprintln(w, "\nrules")
 	}
-	for _, d := range ex.Decisions {
-		verdict := "keep"
-		if d.Link {
-			verdict = "link"
-		}
-		by := "no rule speaks"
-		if d.Rule != "" {
-			by = fmt.Sprintf("by rule %q", d.Rule)
-		}
-		fmt.Fprintf(w, "  part %d for %s: %s, %s\n", d.Part, plain(d.Recipient), verdict, by)
-		for _, s := range d.Before {
-			fmt.Fprintf(w, "    not %q: %s\n", s.Rule, plain(s.Why))
-		}
-	}
-	for _, d := range ex.Slots {
-		verdict := "no rule speaks"
-		switch {
-		case d.Failed:
-			verdict = fmt.Sprintf("rule %q failed", d.Rule)
-		case d.Rule != "" && d.Acts:
-			verdict = fmt.Sprintf("yes, by rule %q", d.Rule)
-		case d.Rule != "":
-			verdict = fmt.Sprintf("no, by rule %q", d.Rule)
-		}
-		who := ""
-		if d.Recipient != "" {
-			who = " for " + plain(d.Recipient)
-		}
-		fmt.Fprintf(w, "  %s%s: %s\n", d.Slot, who, verdict)
-		for _, s := range d.Before {
-			fmt.Fprintf(w, "    not %q: %s\n", s.Rule, plain(s.Why))
-		}
-	}
+	printDecisions(w, ex)
+	printSlots(w, ex)
 	fmt.Fprintln(w)
 	for _, line := range mailLines(ex) {
 		fmt.Fprintln(w, plain(line))
@@ -212,4 +181,88 @@ func PrintExplanation(w io.Writer, ex *flow.Explanation) error {
 		_, err = fmt.Fprintln(w, "Nothing would change.")
 	}
 	return err
+}
+
+// printDecisions tells which rule decides about each attachment, once where
+// that is the same for all recipients.
+func printDecisions(w io.Writer, ex *flow.Explanation) {
+	parts := make(map[int]flow.ExplainedPart, len(ex.Parts))
+	for _, p := range ex.Parts {
+		parts[p.Index] = p
+	}
+	for rest := ex.Decisions; len(rest) > 0; {
+		n := 1
+		same := true
+		for n < len(rest) && rest[n].Part == rest[0].Part {
+			same = same && rest[n].Link == rest[0].Link && rest[n].Rule == rest[0].Rule && slices.Equal(rest[n].Before, rest[0].Before)
+			n++
+		}
+		part := parts[rest[0].Part]
+		for i, d := range rest[:n] {
+			who := plain(d.Recipient)
+			if same && n > 1 {
+				who = fmt.Sprintf("all %d recipients", n)
+			}
+			name := ""
+			if part.Name != "" {
+				name = " " + plain(part.Name)
+			}
+			fmt.Fprintf(w, "  part %d%s for %s: %s\n", d.Part, name, who, decisionVerdict(d, part))
+			printSteps(w, d.Before)
+			if same && i == 0 {
+				break
+			}
+		}
+		rest = rest[n:]
+	}
+}
+
+func decisionVerdict(d flow.ExplainedDecision, part flow.ExplainedPart) string {
+	switch {
+	case d.Rule == "":
+		return "keep, no rule speaks"
+	case !d.Link:
+		return fmt.Sprintf("keep, by rule %q", d.Rule)
+	case part.Keep != "": // whatever rules say
+		return fmt.Sprintf("link, by rule %q; but it stays: %s", d.Rule, plain(part.Keep))
+	}
+	return fmt.Sprintf("link, by rule %q", d.Rule)
+}
+
+// printSlots tells which rule decides about the mail as a whole. Where it would
+// act for some recipients only, it says that it does not.
+func printSlots(w io.Writer, ex *flow.Explanation) {
+	acts := make(map[string]int)
+	for _, d := range ex.Slots {
+		if d.Acts {
+			acts[d.Slot]++
+		}
+	}
+	for i, d := range ex.Slots {
+		verdict := "no rule speaks"
+		switch {
+		case d.Failed:
+			verdict = fmt.Sprintf("rule %q failed", d.Rule)
+		case d.Rule != "" && d.Acts:
+			verdict = fmt.Sprintf("yes, by rule %q", d.Rule)
+		case d.Rule != "":
+			verdict = fmt.Sprintf("no, by rule %q", d.Rule)
+		}
+		who := ""
+		if d.Recipient != "" && len(ex.Recipients) > 1 {
+			who = " for " + plain(d.Recipient)
+		}
+		fmt.Fprintf(w, "  %s%s: %s\n", d.Slot, who, verdict)
+		printSteps(w, d.Before)
+		last := i == len(ex.Slots)-1 || ex.Slots[i+1].Slot != d.Slot
+		if last && d.Recipient != "" && acts[d.Slot] > 0 && acts[d.Slot] < len(ex.Recipients) {
+			fmt.Fprintf(w, "  %s: no, since all get the same message, and not every recipient's rules say yes\n", d.Slot)
+		}
+	}
+}
+
+func printSteps(w io.Writer, before []flow.ExplainedStep) {
+	for _, s := range before {
+		fmt.Fprintf(w, "    not %q: %s\n", s.Rule, plain(s.Why))
+	}
 }

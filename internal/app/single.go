@@ -133,8 +133,12 @@ func Explain(ctx context.Context, cfg *config.Config, env *flow.Envelope, in io.
 		return nil, err
 	}
 	defer users.Close()
+	ways, err := routes(cfg, make([]byte, secret.KeySize), make([]byte, secret.KeySize))
+	if err != nil {
+		return nil, err
+	}
 	engine := &flow.Engine{
-		Settings: func() *flow.Settings { return settings(cfg, cfg.Web.URL) },
+		Settings: func() *flow.Settings { return settings(cfg, cfg.Web.URL, ways) },
 		Spool:    dir, LinkKey: make([]byte, secret.KeySize), Directory: users, Now: time.Now, Log: quiet,
 	}
 	r := bufio.NewReaderSize(in, 64<<10)

@@ -13,12 +13,15 @@ import (
 	"slices"
 	"time"
 
+	"cloakroom/flow"
 	"cloakroom/internal/config"
 	"cloakroom/internal/db"
+	"cloakroom/internal/jobs"
 	"cloakroom/internal/secret"
 	"cloakroom/ledger"
 	"cloakroom/sisa"
 	"cloakroom/sisa/blob"
+	"cloakroom/vault"
 )
 
 // Labels of the keys derived from the one secret. Changing one invalidates
@@ -26,10 +29,14 @@ import (
 const (
 	labelLinks    = "sisa link tokens v1"
 	labelDownload = "sisa download addresses v1"
+	labelMarks    = "co-existence marks v1"
+	labelSRS      = "co-existence senders v1"
 )
 
 // Migrations make the whole schema, in order.
-func Migrations() []db.Migration { return slices.Concat(ledger.Migrations, sisa.Migrations) }
+func Migrations() []db.Migration {
+	return slices.Concat(ledger.Migrations, sisa.Migrations, jobs.Migrations, vault.Migrations)
+}
 
 // Store is an open data directory.
 type Store struct {
@@ -37,6 +44,7 @@ type Store struct {
 	DB     *db.DB
 	Blobs  *blob.Local
 	Links  *sisa.Links
+	Jobs   *jobs.Store
 	Secret *secret.Secret
 }
 
@@ -71,12 +79,7 @@ func openStore(ctx context.Context, cfg *config.Config, create, frozen bool, log
 		}
 	}
 	s := &Store{Dir: cfg.Data}
-	if cfg.SecretFile != "" {
-		s.Secret, err = secret.OpenFile(cfg.SecretFile)
-	} else {
-		s.Secret, err = secret.Open(cfg.Data, !exists)
-	}
-	if err != nil {
+	if s.Secret, err = openSecret(cfg, !exists); err != nil {
 		return nil, err
 	}
 	if s.Blobs, err = blob.OpenLocal(filepath.Join(cfg.Data, "blobs")); err != nil {
@@ -87,7 +90,21 @@ func openStore(ctx context.Context, cfg *config.Config, create, frozen bool, log
 		return nil, err
 	}
 	s.Links = sisa.NewLinks(s.DB, time.Now)
+	queue := jobs.Options{Node: cfg.Hostname, Retry: map[string]jobs.Retry{flow.JobCopy: flow.CopyRetry(), vault.JobKind: vaultRetry(cfg)}, Log: log}
+	if s.Jobs, err = jobs.New(ctx, s.DB, queue); err != nil {
+		return nil, errors.Join(err, s.DB.Close())
+	}
 	return s, nil
+}
+
+// OpenSecret reads the secret that is there; none is made.
+func OpenSecret(cfg *config.Config) (*secret.Secret, error) { return openSecret(cfg, false) }
+
+func openSecret(cfg *config.Config, create bool) (*secret.Secret, error) {
+	if cfg.SecretFile != "" {
+		return secret.OpenFile(cfg.SecretFile)
+	}
+	return secret.Open(cfg.Data, create)
 }
 
 // refuseLostDatabase finds out that there was a database before. An empty one

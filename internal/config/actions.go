@@ -22,6 +22,10 @@ func actionForms(t reflect.Type) (actionForm, bool) {
 	switch t {
 	case reflect.TypeFor[policy.LinkAction]():
 		return actionForm{"section, or false", reflect.TypeFor[policy.LinkOptions]()}, true
+	case reflect.TypeFor[policy.VaultAction]():
+		return actionForm{"section, or false", reflect.TypeFor[policy.VaultOptions]()}, true
+	case reflect.TypeFor[policy.ForwardAction]():
+		return actionForm{"section, or false", reflect.TypeFor[policy.ForwardOptions]()}, true
 	case reflect.TypeFor[policy.RejectAction]():
 		return actionForm{"section, or false", reflect.TypeFor[policy.RejectOptions]()}, true
 	case reflect.TypeFor[policy.HeaderAction]():
@@ -51,6 +55,25 @@ func actionTree(value any) (any, bool) {
 		if a.Options.AcceptLoss {
 			add("accept_loss", true)
 		}
+		if a.Options.Forwarded {
+			add("forwarded", true)
+		}
+	case policy.VaultAction:
+		if a.Never {
+			return false, true
+		}
+		add("target", a.Options.Target)
+		if a.Options.Space != "" {
+			add("space", a.Options.Space)
+		}
+		if a.Options.Inline {
+			add("inline", true)
+		}
+	case policy.ForwardAction:
+		if a.Stay {
+			return false, true
+		}
+		add("alternate", a.Options.Alternate)
 	case policy.RejectAction:
 		if a.Never {
 			return false, true

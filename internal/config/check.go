@@ -32,6 +32,7 @@ func (c *checker) check() {
 	c.section("web", c.cfg.Web)
 	c.section("directory", c.cfg.Directory)
 	c.section("submit", c.cfg.Submit)
+	c.vault()
 	c.coexistence()
 	c.rules()
 }

@@ -94,3 +94,18 @@ func readSecret(path string) ([]byte, error) {
 	}
 	return bytes.TrimSpace(content), nil
 }
+
+// alternate checks that a rule forwards to a system that is configured.
+func (c *checker) alternate(key, written string) {
+	name, err := NormalizeDomain(written)
+	if err != nil {
+		c.fail(key, "%v", err)
+		return
+	}
+	for _, r := range c.cfg.Coexistence {
+		if known, err := NormalizeDomain(r.Alternate); err == nil && known == name {
+			return
+		}
+	}
+	c.fail(key, "no route in `coexistence` has the alternate domain %s", written)
+}

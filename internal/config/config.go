@@ -88,6 +88,9 @@ type Config struct {
 	// recipients, where one transaction cannot serve all of them.
 	Submit submit.Config `yaml:"submit"`
 
+	// Vault has the places where copies of attachments are kept.
+	Vault Vault `yaml:"vault"`
+
 	// Coexistence lists the domains that are shared with another mail system,
 	// and whose mailboxes are there. The first route that a recipient's domain
 	// and group fit decides.
@@ -144,6 +147,7 @@ func Default() Config {
 		Web:         web.DefaultConfig(),
 		Directory:   directory.DefaultConfig(),
 		Submit:      submit.DefaultConfig(),
+		Vault:       DefaultVault(),
 		Coexistence: forward.DefaultConfig(),
 	}
 }
@@ -152,7 +156,9 @@ func Default() Config {
 // folder of the configuration file, whatever the daemon's working folder is.
 func (c *Config) resolve(folder string) {
 	c.Directory = c.Directory.Resolve(folder)
+	c.Web = c.Web.Resolve(folder)
 	c.Submit = c.Submit.Resolve(folder)
+	c.Vault = c.Vault.resolve(folder)
 	c.Coexistence = c.Coexistence.Resolve(folder)
 	for _, path := range []*string{&c.Data, &c.SecretFile} {
 		if *path != "" && !filepath.IsAbs(*path) {

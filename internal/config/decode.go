@@ -50,6 +50,8 @@ func (d *decoder) value(node ast.Node, dst reflect.Value, path string) {
 		d.scalar(node, dst, path)
 	case dst.Kind() == reflect.Pointer:
 		target := reflect.New(dst.Type().Elem())
+		start, _ := newElement(dst.Type().Elem())
+		target.Elem().Set(start)
 		d.value(node, target.Elem(), path)
 		dst.Set(target)
 	case dst.Kind() == reflect.Struct:
@@ -125,7 +127,7 @@ func (d *decoder) table(node ast.Node, dst reflect.Value, path string) {
 		if !ok || unsupported(it.Value()) {
 			continue
 		}
-		element := reflect.New(dst.Type().Elem()).Elem()
+		element, _ := newElement(dst.Type().Elem())
 		d.value(it.Value(), element, joinPath(path, name))
 		out.SetMapIndex(reflect.ValueOf(name).Convert(dst.Type().Key()), element)
 	}

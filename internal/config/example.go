@@ -31,6 +31,15 @@ const exampleRules = `rules:
     link: {}
 `
 
+// exampleTargets shows a target beside the default, which has none.
+const exampleTargets = `  #
+  #   targets:
+  #     assets:
+  #       sftp: {address: vault.example.com, user: cloakroom, key_file: vault.key, known_hosts: vault.hosts, base: spaces}
+  #       path: "{space}/{yyyy}/{mm}/{name}"
+  #targets: {}
+`
+
 // exampleCoexistence shows a route beside the default, which has none.
 const exampleCoexistence = `#
 #   coexistence:
@@ -61,7 +70,7 @@ func Example() ([]byte, error) {
 	b.WriteString(exampleHead)
 	firstInSection := false
 	for _, k := range keys {
-		if strings.Contains(k.Path, "[]") {
+		if strings.Contains(k.Path, "[]") || strings.Contains(k.Path, ".NAME") {
 			continue // shown by an example of the whole list
 		}
 		depth := strings.Count(k.Path, ".")
@@ -70,7 +79,7 @@ func Example() ([]byte, error) {
 		if !firstInSection {
 			b.WriteByte('\n')
 		}
-		firstInSection = k.Section && !strings.HasPrefix(k.Type, "list")
+		firstInSection = k.Section && !strings.Contains(k.Type, " of ")
 		writeComment(&b, indent, k.Doc)
 		value, fillIn := values[k.Path]
 		switch {
@@ -78,6 +87,8 @@ func Example() ([]byte, error) {
 			b.WriteString(exampleRules)
 		case k.Path == "coexistence":
 			b.WriteString(exampleCoexistence)
+		case k.Path == "vault.targets":
+			b.WriteString(exampleTargets)
 		case fillIn:
 			fmt.Fprintf(&b, "%s%s: %s\n", indent, name, value)
 		case k.Section && depth == 0:

@@ -67,6 +67,7 @@ func Parse(name string, data []byte) (*Config, []Warning, error) {
 	c.check()
 	cfg.resolve(folder)
 	c.secrets()
+	c.vaultFiles()
 	if err := ps.err(); err != nil {
 		return nil, ps.warnings(), err
 	}

@@ -79,7 +79,8 @@ func (l *lister) key(path string, f field, v reflect.Value, known bool) {
 	case v.Kind() == reflect.Struct:
 		l.section(path, v, known)
 	default: // list elements and optional sections
-		l.section(path+suffix, reflect.New(inner).Elem(), false)
+		element, known := newElement(inner)
+		l.section(path+suffix, element, known)
 	}
 }
 

@@ -28,8 +28,15 @@ func (c *checker) rules() {
 		c.ruleMistake(mistake)
 	}
 	if set != nil {
+		for i, target := range set.VaultTargets() {
+			c.ruleTarget(fmt.Sprintf("rules[%d].vault.target", i), target)
+		}
+		for i, alternate := range set.ForwardAlternates() {
+			c.alternate(fmt.Sprintf("rules[%d].forward.alternate", i), alternate)
+		}
 		for _, w := range set.Warnings() {
-			c.warn(joinPath(fmt.Sprintf("rules[%d]", w.Index), w.Key), "%s", w.Message)
+			key := joinPath(fmt.Sprintf("rules[%d]", w.Index), w.Key)
+			c.ps.warn(c.insideRule(key, w.Line, w.Column), key, "%s", w.Message)
 		}
 	}
 	c.cfg.policy = set
@@ -43,15 +50,21 @@ func (c *checker) ruleMistake(e *policy.CompileError) {
 		}
 	}
 	key := joinPath(rule, e.Key)
-	at, message := c.index.find(key), e.Message
-	written, found := c.index[key]
-	if text, ok := scalarText(written.value); found && ok && e.Line > 0 {
-		at = c.ps.source.placeInside(written.value, text, e.Line, e.Column)
-		if c.cutByComment(written.value) {
-			message += "; note that YAML ends the expression at ` #`: put it into quotes as a whole, or on its own lines below `if: |`"
-		}
+	message := e.Message
+	if written, found := c.index[key]; found && e.Line > 0 && c.cutByComment(written.value) {
+		message += "; note that YAML ends the expression at ` #`: put it into quotes as a whole, or on its own lines below `if: |`"
 	}
-	c.ps.add(at, key, "%s", message)
+	c.ps.add(c.insideRule(key, e.Line, e.Column), key, "%s", message)
+}
+
+// insideRule is where a place inside a value of a rule stands in the file; line
+// 0 is the value as a whole.
+func (c *checker) insideRule(key string, line, column int) place {
+	written, found := c.index[key]
+	if text, ok := scalarText(written.value); found && ok && line > 0 {
+		return c.ps.source.placeInside(written.value, text, line, column)
+	}
+	return c.index.find(key)
 }
 
 // cutByComment tells whether a plain text is followed by a comment, as when

@@ -32,10 +32,20 @@ type Handler func(ctx context.Context, j Job) (Effect, error)
 // Kind says how the jobs of one kind are worked.
 type Kind struct {
 	Name      string
-	Workers   int           // jobs under way in this process; at least 1
-	PerTarget int           // of which for one target; 0: all
-	Lease     time.Duration // renewed while a job runs; 0: two minutes
-	Handle    Handler
+	Workers   int // jobs under way in this process; at least 1
+	PerTarget int // of which for one target; 0: all
+	// Limit, if not nil, tells it for each target instead; at least 1.
+	Limit  func(target string) int
+	Lease  time.Duration // renewed while a job runs; 0: two minutes
+	Handle Handler
+}
+
+// limit is how many jobs of a target are worked at the same time.
+func (k *Kind) limit(target string) int {
+	if k.Limit == nil {
+		return k.PerTarget
+	}
+	return max(1, k.Limit(target))
 }
 
 // PoolOptions of a Pool; zero values mean the defaults.

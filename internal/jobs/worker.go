@@ -91,7 +91,7 @@ func (w *worker) take(ctx context.Context) (int, error) {
 	free := w.kind.Workers - len(w.running)
 	room := make(map[string]int, len(w.perTarget))
 	for target, n := range w.perTarget {
-		room[target] = w.kind.PerTarget - n
+		room[target] = w.kind.limit(target) - n
 	}
 	w.mu.Unlock()
 	if free <= 0 {
@@ -106,7 +106,7 @@ func (w *worker) take(ctx context.Context) (int, error) {
 		if n, ok := room[target]; ok {
 			return n
 		}
-		return w.kind.PerTarget
+		return w.kind.limit(target)
 	}})
 	for _, j := range taken {
 		jobCtx, lose := context.WithCancelCause(w.work)

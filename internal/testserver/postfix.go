@@ -47,6 +47,12 @@ type PostfixOptions struct {
 	Routes map[string]string
 	// Extra are main.cf parameters that replace or join the usual ones.
 	Extra map[string]string
+	// Services are further lines of master.cf, such as listeners with parameters
+	// of their own.
+	Services []string
+	// Port is where its SMTP service listens; 0 is a free one. Two instances that
+	// send mail to each other have to be told before they start.
+	Port int
 }
 
 // Postfix is a private, running Postfix.
@@ -82,7 +88,7 @@ func StartPostfix(ctx context.Context, opt PostfixOptions) (*Postfix, error) {
 		if err == nil {
 			return p, nil
 		}
-		if attempt == portAttempts || !errors.Is(err, errPortTaken) {
+		if attempt == portAttempts || opt.Port != 0 || !errors.Is(err, errPortTaken) {
 			return nil, fmt.Errorf("start Postfix: %w", err)
 		}
 	}
@@ -90,7 +96,10 @@ func StartPostfix(ctx context.Context, opt PostfixOptions) (*Postfix, error) {
 
 // startPostfix is one attempt, on one port.
 func startPostfix(ctx context.Context, programs *postfixPrograms, opt PostfixOptions) (*Postfix, error) {
-	port, err := freePort()
+	port, err := opt.Port, error(nil)
+	if port == 0 {
+		port, err = freePort()
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -73,7 +73,7 @@ func (p *Postfix) configure(opt PostfixOptions, accounts *postfixAccounts) error
 	settled := time.Now().Add(-time.Minute)
 	for name, text := range map[string]string{
 		"main.cf":   main.String(),
-		"master.cf": fmt.Sprintf(masterServices, p.port),
+		"master.cf": fmt.Sprintf(masterServices, p.port) + strings.Join(append(opt.Services, ""), "\n"),
 		"mailboxes": mailboxes.String(),
 	} {
 		file := filepath.Join(p.configFolder(), name)

@@ -32,7 +32,13 @@ var queuedAs = regexp.MustCompile(`queued as (\w+)`)
 // become CRLF. When the server refuses, the error is a *textproto.Error and
 // Reply says the same; for other errors Reply is zero.
 func SendSMTP(ctx context.Context, addr, from string, to []string, msg io.Reader) (Reply, error) {
-	reply, err := sendSMTP(ctx, addr, from, to, msg)
+	return SendSMTPFrom(ctx, "", addr, from, to, msg)
+}
+
+// SendSMTPFrom is SendSMTP from another address of this machine, such as
+// 127.0.0.2; "" is the usual one.
+func SendSMTPFrom(ctx context.Context, client, addr, from string, to []string, msg io.Reader) (Reply, error) {
+	reply, err := sendSMTP(ctx, client, addr, from, to, msg)
 	var refused *textproto.Error
 	if errors.As(err, &refused) {
 		reply = Reply{Code: refused.Code, Text: refused.Msg}
@@ -43,10 +49,13 @@ func SendSMTP(ctx context.Context, addr, from string, to []string, msg io.Reader
 	return reply, nil
 }
 
-func sendSMTP(ctx context.Context, addr, from string, to []string, msg io.Reader) (Reply, error) {
+func sendSMTP(ctx context.Context, client, addr, from string, to []string, msg io.Reader) (Reply, error) {
 	ctx, cancel := context.WithTimeout(ctx, smtpTimeout)
 	defer cancel()
 	var dialer net.Dialer
+	if client != "" {
+		dialer.LocalAddr = &net.TCPAddr{IP: net.ParseIP(client)}
+	}
 	conn, err := dialer.DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return Reply{}, err

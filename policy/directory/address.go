@@ -191,13 +191,20 @@ func fold(s string) string {
 // local part of a normal address. It is false where there is none, and for
 // quoted local parts.
 func withoutSubaddress(address, delimiters string) (string, bool) {
+	end, at, ok := cutSubaddress(address, delimiters)
+	if !ok {
+		return "", false
+	}
+	return address[:end] + address[at:], true
+}
+
+// cutSubaddress tells where the local part ends without its subaddress, and
+// where the "@" is.
+func cutSubaddress(address, delimiters string) (end, at int, ok bool) {
 	if delimiters == "" || address[0] == '"' {
-		return "", false
+		return 0, 0, false
 	}
-	at := strings.LastIndexByte(address, '@')
-	cut := strings.IndexAny(address[:at], delimiters)
-	if cut <= 0 {
-		return "", false
-	}
-	return address[:cut] + address[at:], true
+	at = strings.LastIndexByte(address, '@')
+	end = strings.IndexAny(address[:at], delimiters)
+	return end, at, end > 0
 }

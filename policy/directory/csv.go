@@ -4,7 +4,9 @@ package directory
 // names the columns, in any order: address, aliases, groups, department,
 // system, name. Only address is needed. Several aliases or groups in a field
 // are separated by semicolons. Fields may also be separated by semicolons (or
-// tabs) in place of commas, if the first line's are; lists then need quotes.
+// tabs) in place of commas, if the first line's are; lists then need quotes. An
+// apostrophe before = + - @ is not part of the value: it keeps spreadsheets
+// from taking the value for a formula (see GuardCell).
 
 import (
 	"bufio"
@@ -13,13 +15,14 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // listSeparator separates aliases and groups within a field.
 const listSeparator = ";"
 
-func readCSV(file io.ReadSeeker, _ int64, ps *problems) (*builder, error) {
-	b := newBuilder(ps)
+func readCSV(file io.ReadSeeker, _ int64, like sizes, ps *problems) (*builder, error) {
+	b := newBuilder(ps, like)
 	in := bufio.NewReaderSize(file, 64<<10)
 	if mark, _ := in.Peek(3); string(mark) == "\ufeff" {
 		_, _ = in.Discard(len(mark)) // it is in the buffer
@@ -107,16 +110,41 @@ func takeFields(lines *csv.Reader, columns, fields []string, e *entry) {
 		line, column := lines.FieldPos(i)
 		at := place{line, column}
 		if single := e.single(columns[i]); single != nil {
-			*single = value{text, at}
+			*single = value{UnguardCell(text), at}
 			continue
 		}
 		list := e.list(columns[i])
 		for element := range strings.SplitSeq(text, listSeparator) {
 			if element = strings.TrimSpace(element); element != "" {
-				*list = append(*list, value{element, at})
+				*list = append(*list, value{UnguardCell(element), at})
 			}
 		}
 	}
+}
+
+// GuardCell puts an apostrophe before a value that a spreadsheet would take for
+// a formula, and before one that begins like a guarded value. UnguardCell takes
+// it off.
+func GuardCell(text string) string {
+	if beginsFormula(strings.TrimLeft(text, "'")) {
+		return "'" + text
+	}
+	return text
+}
+
+// UnguardCell gives back what GuardCell was given.
+func UnguardCell(text string) string {
+	if rest, ok := strings.CutPrefix(text, "'"); ok && beginsFormula(strings.TrimLeft(rest, "'")) {
+		return rest
+	}
+	return text
+}
+
+// beginsFormula tells what spreadsheets calculate; in East Asian ones the wide
+// forms count too.
+func beginsFormula(text string) bool {
+	r, _ := utf8.DecodeRuneInString(text)
+	return strings.ContainsRune("=+-@\uff1d\uff0b\uff0d\uff20", r) && text != ""
 }
 
 // csvProblem makes a problem of what is wrong with the content, and returns

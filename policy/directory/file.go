@@ -44,7 +44,7 @@ func (f *File) Reload() error {
 	f.reload.Lock()
 	defer f.reload.Unlock()
 	began := time.Now()
-	s, err := readFile(f.path)
+	s, err := readFile(f.path, f.now.Load().sizes())
 	if err != nil {
 		if f.now.Load() != nil {
 			f.log.Error("directory file not reloaded; the users read before stay", "file", f.path, "error", err)
@@ -85,8 +85,8 @@ func (f *File) Len() int { return len(f.now.Load().users) }
 
 var errChanged = errors.New("the file changed while it was read; write a new file beside it and rename that")
 
-// readFile reads a file as a whole or fails.
-func readFile(path string) (*snapshot, error) {
+// readFile reads a file as a whole or fails. like is what it may hold.
+func readFile(path string, like sizes) (*snapshot, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("directory file: %w", err)
@@ -104,7 +104,7 @@ func readFile(path string) (*snapshot, error) {
 		return nil, err
 	}
 	ps := &problems{file: path}
-	b, err := read(file, before.Size(), ps)
+	b, err := read(file, before.Size(), like, ps)
 	if err != nil {
 		return nil, fmt.Errorf("directory file %s: %w", path, err)
 	}
@@ -123,9 +123,9 @@ func readFile(path string) (*snapshot, error) {
 	return b.finish(), nil
 }
 
-// reader reads the users of a file of a size in bytes. What is wrong with its
-// content goes to ps; an error is of the reading itself.
-type reader func(file io.ReadSeeker, size int64, ps *problems) (*builder, error)
+// reader reads the users of a file of a size in bytes, about as many as like.
+// What is wrong with its content goes to ps; an error is of the reading itself.
+type reader func(file io.ReadSeeker, size int64, like sizes, ps *problems) (*builder, error)
 
 func readerOf(path string) (reader, error) {
 	switch strings.ToLower(filepath.Ext(path)) {

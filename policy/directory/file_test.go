@@ -307,7 +307,7 @@ func TestPlainStyleMeansWhatYAMLMeans(t *testing.T) {
 // samePlain compares the two readers, if the file is plain.
 func samePlain(t *testing.T, text string) bool {
 	t.Helper()
-	quick := newBuilder(&problems{file: "f"})
+	quick := newBuilder(&problems{file: "f"}, sizes{})
 	other, err := readPlain(strings.NewReader(text), quick)
 	if err != nil {
 		t.Fatal(err)
@@ -315,7 +315,7 @@ func samePlain(t *testing.T, text string) bool {
 	if other != nil {
 		return false
 	}
-	full := newBuilder(&problems{file: "f"})
+	full := newBuilder(&problems{file: "f"}, sizes{})
 	if err := decodeYAML([]byte(text), full); err != nil {
 		t.Fatalf("%q: %v", text, err)
 	}

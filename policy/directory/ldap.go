@@ -4,6 +4,7 @@ package directory
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -174,10 +175,18 @@ func (l *LDAP) search(c *connection, batch []string, users map[string]*User) err
 	return nil
 }
 
+// errListCut keeps users from being listed twice when a connection proves to be
+// dead in the middle.
+var errListCut = errors.New("the connection ended while users were listed; try again")
+
 // All calls yield with each user that the list filter finds and that has an
 // address, until it returns false.
 func (l *LDAP) All(ctx context.Context, yield func(*User) bool) error {
+	begun := false
 	err := l.pool.use(ctx, func(c *connection) error {
+		if begun {
+			return errListCut
+		}
 		entries, err := l.entries(c, l.cfg.Base, l.cfg.ListFilter)
 		if err != nil {
 			return err
@@ -187,6 +196,7 @@ func (l *LDAP) All(ctx context.Context, yield func(*User) bool) error {
 			if err != nil {
 				return err
 			}
+			begun = true
 			if u.Address != "" && !yield(u) {
 				return nil
 			}

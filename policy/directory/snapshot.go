@@ -74,8 +74,9 @@ func (s *snapshot) lookup(asked, delimiters string) *User {
 	if at, ok := s.find(normal); ok {
 		return s.user(at)
 	}
-	if base, ok := withoutSubaddress(normal, delimiters); ok {
-		if at, ok := s.find(base); ok {
+	if end, domain, ok := cutSubaddress(normal, delimiters); ok {
+		// The sum does not escape, and so lives on the stack while it is short.
+		if at, ok := s.find(normal[:end] + normal[domain:]); ok {
 			return s.user(at)
 		}
 	}
@@ -89,22 +90,32 @@ func (s *snapshot) user(at uint32) *User {
 	if int(at)+1 < len(s.users) {
 		end = s.users[at+1].first
 	}
-	u := &User{
-		Address:    s.text.get(s.addresses[r.first].text),
-		Groups:     s.groups[r.groups],
-		Department: s.departments[r.department],
-		System:     s.systems[r.system],
-	}
+	whole := new(userAndAlias)
+	u := &whole.User
+	u.Address = s.text.get(s.addresses[r.first].text)
+	u.Groups = s.groups[r.groups]
+	u.Department = s.departments[r.department]
+	u.System = s.systems[r.system]
 	if r.name != noName {
 		u.Name = s.text.get(r.name)
 	}
 	if aliases := s.addresses[r.first+1 : end]; len(aliases) > 0 {
-		u.Aliases = make([]string, len(aliases))
+		u.Aliases = whole.alias[:]
+		if len(aliases) > 1 {
+			u.Aliases = make([]string, len(aliases))
+		}
 		for i, a := range aliases {
 			u.Aliases[i] = s.text.get(a.text)
 		}
 	}
 	return u
+}
+
+// userAndAlias is a User with the place of an alias: most users take one piece
+// of memory then.
+type userAndAlias struct {
+	User
+	alias [1]string
 }
 
 // noName is a place no text begins at, for users without a name: the last
@@ -127,13 +138,36 @@ const groupSeparator = "\x00"
 // firstSlots is the size of the table to begin with; a power of two.
 const firstSlots = 1024
 
-func newBuilder(ps *problems) *builder {
+func newBuilder(ps *problems, like sizes) *builder {
 	b := &builder{problems: ps, departments: newInterned(), systems: newInterned(), groupSets: newInterned()}
 	b.seed = maphash.MakeSeed()
-	b.slots, b.tags = make([]uint32, firstSlots), make([]uint8, firstSlots)
+	slots := firstSlots
+	for like.addresses > fill(slots) {
+		slots *= 2
+	}
+	b.slots, b.tags = make([]uint32, slots), make([]uint8, slots)
+	b.users, b.addresses = make([]record, 0, like.users), make([]address, 0, like.addresses)
 	b.groups = [][]string{nil}
 	return b
 }
+
+// sizes is how much a snapshot is expected to hold: what the last one did.
+// Then nothing has to grow, which would take twice the memory for a while.
+type sizes struct{ users, addresses int }
+
+func (s *snapshot) sizes() sizes {
+	if s == nil {
+		return sizes{}
+	}
+	return sizes{len(s.users) + len(s.users)/spare, len(s.addresses) + len(s.addresses)/spare}
+}
+
+// spare is the part by which users may have become more without growth.
+const spare = 64
+
+// fill is how many addresses a table of a size takes: linear probing stays
+// short below that.
+func fill(slots int) int { return slots * 2 / 3 }
 
 // add takes one user. What is wrong with it becomes a problem; the texts of e
 // are copied.
@@ -203,7 +237,7 @@ func (b *builder) addAddress(v value) bool {
 	_, tag := b.home(normal)
 	b.slots[at], b.tags[at] = uint32(len(b.addresses)), tag
 	b.addresses = append(b.addresses, address{ref, user})
-	if len(b.addresses) > len(b.slots)*2/3 { // linear probing stays short below that
+	if len(b.addresses) > fill(len(b.slots)) {
 		b.grow()
 	}
 	return true
@@ -247,7 +281,15 @@ func (b *builder) groupSet(groups []value) uint32 {
 // finish gives the snapshot; nothing may be added any more.
 func (b *builder) finish() *snapshot {
 	s := b.snapshot
-	s.users, s.addresses = slices.Clip(s.users), slices.Clip(s.addresses)
+	s.users, s.addresses = fitted(s.users), fitted(s.addresses)
 	s.departments, s.systems = b.departments.values, b.systems.values
 	return &s
+}
+
+// fitted gives s without more room behind it than a quarter of it.
+func fitted[T any](s []T) []T {
+	if cap(s)-len(s) > len(s)/4 {
+		return append(make([]T, 0, len(s)), s...)
+	}
+	return slices.Clip(s)
 }

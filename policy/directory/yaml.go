@@ -31,8 +31,8 @@ import (
 // reads 2 MB a second, and allocates 120 times what it reads.
 const maxGeneralYAML = 8 << 20
 
-func readYAML(file io.ReadSeeker, size int64, ps *problems) (*builder, error) {
-	b := newBuilder(ps)
+func readYAML(file io.ReadSeeker, size int64, like sizes, ps *problems) (*builder, error) {
+	b := newBuilder(ps, like)
 	other, err := readPlain(file, b)
 	if err != nil || other == nil {
 		return b, err
@@ -51,7 +51,7 @@ func readYAML(file io.ReadSeeker, size int64, ps *problems) (*builder, error) {
 		return nil, err
 	}
 	*ps = problems{file: ps.file}
-	b = newBuilder(ps)
+	b = newBuilder(ps, sizes{})
 	return b, decodeYAML(text, b)
 }
 

@@ -18,8 +18,12 @@ const (
 )
 
 // split cuts an address at its last "@". The domain comes as policy.Domain
-// gives it; ok is false where either side is missing.
+// gives it; ok is false where either side is missing. A source route is left
+// out, as every MTA does (RFC 5321 appendix C).
 func split(address string) (local, domain string, ok bool) {
+	if strings.HasPrefix(address, "@") {
+		_, address, _ = strings.Cut(address, ":")
+	}
 	at := strings.LastIndexByte(address, '@')
 	if at <= 0 {
 		return address, "", false

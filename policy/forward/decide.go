@@ -37,7 +37,18 @@ type Facts struct {
 	Marks    Marks   // from Routes.ReadMarks; empty while the header is not known
 	Received int     // Received fields, without the one that this MTA adds itself
 	Member   Member
-	Now      time.Time // of MAIL FROM: a repetition must find the same
+	// Rules overrule the membership of single recipients, in their order; nil
+	// when there are none.
+	Rules []Rule
+	Now   time.Time // of MAIL FROM: a repetition must find the same
+}
+
+// Rule is what policy says of one recipient, whatever his groups are. The zero
+// value says nothing.
+type Rule struct {
+	Name      string // of the policy rule
+	Stay      bool   // his mailbox is here
+	Alternate string // or in the system behind this domain, as policy.Domain writes it
 }
 
 // Decision is what becomes of one recipient, and why.
@@ -69,7 +80,11 @@ func (t *Routes) Decide(recipients []string, f *Facts) []Decision {
 	out := make([]Decision, len(recipients))
 	on := make(map[string]bool) // addresses on the envelope
 	for i, r := range recipients {
-		out[i] = t.decide(r, f)
+		var rule Rule
+		if f.Rules != nil {
+			rule = f.Rules[i]
+		}
+		out[i] = t.decide(r, rule, f)
 		if out[i].Kind == Elsewhere {
 			on[exactKey(r)] = true
 		}
@@ -92,7 +107,7 @@ func exactKey(address string) string {
 	return local + "@" + domain
 }
 
-func (t *Routes) decide(recipient string, f *Facts) Decision {
+func (t *Routes) decide(recipient string, rule Rule, f *Facts) Decision {
 	d := Decision{Recipient: recipient, Route: -1, Sender: f.Sender}
 	local, domain, ok := split(recipient)
 	if !ok || t.Len() == 0 {
@@ -102,12 +117,15 @@ func (t *Routes) decide(recipient string, f *Facts) Decision {
 	if srs := t.srs[domain]; srs != nil && t.bounce(&d, srs, f.Now) {
 		return d
 	}
-	if r := t.routeOf(local, domain, f.Member); r != nil {
+	if r := t.chosen(local, domain, rule, f.Member); r != nil {
 		d.onward(r, local, f)
 		return d
 	}
 	if t.isDomain(domain) {
 		d.Kind, d.Reason = Local, "its mailbox is in no other system"
+		if rule.Stay {
+			d.Reason = fmt.Sprintf("rule %q keeps its mail here", rule.Name)
+		}
 		return d
 	}
 	if r := t.byAlternate(domain); r != nil && f.Arrival.from(domain) {

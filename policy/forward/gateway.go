@@ -101,6 +101,32 @@ func (a Arrival) Proven() bool { return len(a.By) > 0 }
 // from tells whether the mail came from the system behind an alternate domain.
 func (a Arrival) from(alternate string) bool { return a.By[alternate] != "" }
 
+// Pending tells whether a mail from this client may yet turn out to come from
+// another system, by a field of its header.
+func (t *Routes) Pending(client netip.Addr) bool {
+	client = client.Unmap().WithZone("")
+	for i := range t.Len() {
+		g := &t.routes[i].Gateways
+		if g.Header.Name != "" && client.IsValid() && slices.ContainsFunc(g.Networks, func(n netip.Prefix) bool { return n.Contains(client) }) {
+			return true
+		}
+	}
+	return false
+}
+
+// GatewayHeaders lists the fields by which gateways prove themselves: where the
+// header of a mail goes anywhere else than into that mail, they stay behind.
+func (t *Routes) GatewayHeaders() []string {
+	var out []string
+	for i := range t.Len() {
+		name := t.routes[i].Gateways.Header.Name
+		if name != "" && !slices.ContainsFunc(out, func(s string) bool { return strings.EqualFold(s, name) }) {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
 // Arrival asks the gateways of every route. header gives the values of all
 // fields of a name; nil stands for a header that is not known yet, where only
 // listeners can prove something.

@@ -63,6 +63,73 @@ func (t *Routes) Maps(format MapFormat, users iter.Seq[User]) (iter.Seq[string],
 	return nil, fmt.Errorf("format %q is not known; there are %v", format, MapFormats())
 }
 
+// Table is the routes as far as no key is needed for them: who goes where, but
+// nothing about a mail. It serves what runs beside the daemon and must not ask
+// for its secrets.
+type Table struct{ routes *Routes }
+
+// NewTable makes a configuration ready. ours tells our domains, as
+// policy.Domain writes them. Errors begin with the key.
+func NewTable(cfg Config, ours func(domain string) bool) (*Table, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	t := &Routes{routes: make([]route, len(cfg))}
+	for i, r := range cfg {
+		domain := normalDomain(r.Domain)
+		if !ours(domain) {
+			return nil, fmt.Errorf("coexistence[%d].domain: %s is not one of `domains`", i, r.Domain)
+		}
+		t.routes[i] = route{Route: r, index: i, members: make(map[string]bool)}
+		t.routes[i].Domain, t.routes[i].Alternate = domain, normalDomain(r.Alternate)
+		for _, m := range r.Members {
+			local, domain, _ := split(m)
+			t.routes[i].members[foldKey(local, domain)] = true
+		}
+		if r.SRS {
+			t.routes[i].srs = &SRS{domain: r.srsDomain()} // its name is all that maps want
+		}
+	}
+	return &Table{t}, nil
+}
+
+// Len is the number of routes.
+func (t *Table) Len() int { return t.routes.Len() }
+
+// Maps is Routes.Maps.
+func (t *Table) Maps(format MapFormat, users iter.Seq[User]) (iter.Seq[string], error) {
+	return t.routes.Maps(format, users)
+}
+
+// Destination gives the address to which mail for address goes on, and the
+// place of the route in the configuration. ok is false where no route says
+// anything: the mailbox is here, or the domain is not shared.
+func (t *Table) Destination(address string, member Member) (to string, route int, ok bool) {
+	local, domain, ok := split(address)
+	if !ok {
+		return "", -1, false
+	}
+	r := t.routes.routeOf(local, domain, member)
+	if r == nil {
+		return "", -1, false
+	}
+	return local + "@" + r.Alternate, r.index, true
+}
+
+// Home gives the address in the shared domain that an address in an alternate
+// one stands for. Any other address comes back as it is.
+func (t *Table) Home(address string) string {
+	local, domain, ok := split(address)
+	if !ok {
+		return address
+	}
+	r := t.routes.byAlternate(domain)
+	if r == nil {
+		return address
+	}
+	return local + "@" + r.Domain
+}
+
 // entry writes the lines for one address; ok is false for one it cannot write.
 type entry func(local string, r *route) (lines []string, ok bool)
 

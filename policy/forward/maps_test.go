@@ -176,3 +176,63 @@ func mapLines(t *testing.T, routes *Routes, format MapFormat) []string {
 	}
 	return slices.Collect(lines)
 }
+
+// A table needs none of the keys and files that the routes name, and says the
+// same as they do.
+func TestTableAgreesWithRoutes(t *testing.T) {
+	cfg := Config{testRoute(), {Domain: "bücher.test", Alternate: "gapps.bücher.test", Group: "gapps", SRS: true}}
+	cfg[0].Members = []string{"chief@acmecorp.test", "boss@acmecorp.test"}
+	table, err := NewTable(cfg, isOurs)
+	if err != nil || table.Len() != 2 {
+		t.Fatal(table, err)
+	}
+	for _, f := range MapFormats() {
+		lines, err := table.Maps(f, mapUsers())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := slices.Collect(lines), mapLines(t, mapRoutes(t), f); !slices.Equal(got, want) || len(got) < 2 {
+			t.Errorf("%s: %q, the routes have %q", f, got, want)
+		}
+	}
+	cfg[0].SRSKeyFile, cfg[0].Gateways.Header = "/nowhere/keys", GatewayHeader{Name: "X-Acme-Gateway", SecretFile: "/nowhere/secret"}
+	if _, err := NewTable(cfg, isOurs); err != nil {
+		t.Errorf("files with secrets are asked for: %v", err)
+	}
+	member := members{"bob@acmecorp.test": "gapps", "eva@xn--bcher-kva.test": "gapps", "far@ext.test": "gapps"}
+	for address, want := range map[string]string{
+		"bob@ACMECORP.test":         "bob@gapps.acmecorp.test",
+		"bob+news@acmecorp.test":    "bob+news@gapps.acmecorp.test",
+		"Chief@acmecorp.test":       "Chief@gapps.acmecorp.test",
+		"eva@bücher.test":           "eva@gapps.xn--bcher-kva.test",
+		"jane@acmecorp.test":        "",
+		"far@ext.test":              "",
+		"bob@gapps.acmecorp.test":   "",
+		"SRS0=x@srs.acmecorp.test":  "",
+		"not an address":            "",
+		"chief+x+y@acmecorp.test":   "chief+x+y@gapps.acmecorp.test",
+		"chief@gapps.acmecorp.test": "",
+	} {
+		to, route, ok := table.Destination(address, member.in)
+		if to != want || ok != (want != "") || ok != (route >= 0) {
+			t.Errorf("%s: to %q by route %d, want %q", address, to, route, want)
+		}
+		if ok && exactKey(table.Home(to)) != exactKey(address) {
+			t.Errorf("%s goes to %s, which stands for %s", address, to, table.Home(to))
+		}
+	}
+	if got := table.Home("x@ext.test"); got != "x@ext.test" {
+		t.Errorf("Home changes %s", got)
+	}
+}
+
+func TestTableIsChecked(t *testing.T) {
+	for name, cfg := range map[string]Config{
+		"coexistence[0].alternate": {{Domain: "acmecorp.test"}},
+		"coexistence[0].domain":    {{Domain: "ext.test", Alternate: "g.ext.test", Group: "g"}},
+	} {
+		if _, err := NewTable(cfg, isOurs); err == nil || !strings.HasPrefix(err.Error(), name) {
+			t.Errorf("%v, want an error about %s", err, name)
+		}
+	}
+}

@@ -151,6 +151,24 @@ func (t *Routes) routeOf(local, domain string, member Member) *route {
 	return nil
 }
 
+// chosen finds the route of a recipient, by the rule that overrules for him, or
+// by his membership. A rule's alternate that no route of the domain has counts
+// as none.
+func (t *Routes) chosen(local, domain string, rule Rule, member Member) *route {
+	switch {
+	case rule.Stay:
+		return nil
+	case rule.Alternate == "":
+		return t.routeOf(local, domain, member)
+	}
+	for i := range t.routes {
+		if r := &t.routes[i]; r.Domain == domain && r.Alternate == rule.Alternate {
+			return r
+		}
+	}
+	return t.routeOf(local, domain, member)
+}
+
 func (r *route) has(local string, member Member) bool {
 	return r.members[foldKey(local, r.Domain)] ||
 		r.Group != "" && member != nil && member(r.Group, local+"@"+r.Domain)
@@ -165,6 +183,20 @@ func (t *Routes) isDomain(domain string) bool {
 	}
 	return false
 }
+
+// IsAlternate tells whether a domain, as policy.Domain writes it, is that of a
+// co-existing system.
+func (t *Routes) IsAlternate(domain string) bool {
+	for i := range t.Len() {
+		if t.routes[i].Alternate == domain {
+			return true
+		}
+	}
+	return false
+}
+
+// Group gives the group of route i; "" where its members are listed only.
+func (t *Routes) Group(i int) string { return t.routes[i].Group }
 
 // byAlternate finds the first route to an alternate domain.
 func (t *Routes) byAlternate(domain string) *route {

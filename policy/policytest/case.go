@@ -22,7 +22,9 @@ type Case struct {
 	// Message is the file of the mail, from the folder of the case's file on.
 	Message string `yaml:"message"`
 	// Inline is the mail itself, in the place of Message.
-	Inline   string   `yaml:"inline"`
+	Inline string `yaml:"inline"`
+	// Compose describes a mail to make, in the place of both.
+	Compose  *Compose `yaml:"compose"`
 	Envelope Envelope `yaml:"envelope"`
 	Want     Want     `yaml:"want"`
 
@@ -134,8 +136,8 @@ func (c *Case) check() error {
 	switch {
 	case c.Name == "":
 		return errors.New("name: missing; reports call the case by it")
-	case (c.Message == "") == (c.Inline == ""):
-		return fmt.Errorf("%q: give either message (a file) or inline (the mail itself)", c.Name)
+	case c.ways() != 1:
+		return fmt.Errorf("%q: give either message (a file), inline (the mail itself) or compose (what to make it of)", c.Name)
 	case c.Message != "" && !fs.ValidPath(c.messagePath()):
 		return fmt.Errorf("%q: message: %s is not below the folder of the tests", c.Name, c.Message)
 	case len(c.Envelope.To) == 0:
@@ -143,13 +145,31 @@ func (c *Case) check() error {
 	case c.Want.Reject != 0 && (c.Want.Reject < 400 || c.Want.Reject > 599):
 		return fmt.Errorf("%q: want.reject: %d does not refuse", c.Name, c.Want.Reject)
 	}
+	if c.Compose != nil {
+		if err := c.Compose.check(); err != nil {
+			return fmt.Errorf("%q: %w", c.Name, err)
+		}
+	}
 	return nil
+}
+
+// ways counts the mails that are given.
+func (c *Case) ways() (n int) {
+	for _, given := range []bool{c.Message != "", c.Inline != "", c.Compose != nil} {
+		if given {
+			n++
+		}
+	}
+	return n
 }
 
 func (c *Case) messagePath() string { return path.Join(path.Dir(c.File), c.Message) }
 
 // open gives the mail.
 func (c *Case) open(fsys fs.FS) (io.ReadCloser, error) {
+	if c.Compose != nil {
+		return io.NopCloser(c.Compose.mail(c.Envelope)), nil
+	}
 	if c.Inline != "" {
 		return io.NopCloser(strings.NewReader(c.Inline)), nil
 	}

@@ -52,3 +52,18 @@ func cleanAgent(agent string) string {
 	}, agent)
 	return cutText(agent, maxAgentBytes)
 }
+
+// overTLS tells whether the client's connection is encrypted: ours is, or the
+// trusted proxy that is our peer says that its is.
+func overTLS(encrypted bool, peer, forwardedProto string, trusted []netip.Prefix) bool {
+	if encrypted {
+		return true
+	}
+	addr, ok := parseHop(peer)
+	if !ok || !slices.ContainsFunc(trusted, func(p netip.Prefix) bool { return p.Contains(addr) }) {
+		return false
+	}
+	// With several proxies the first entry is what the client spoke.
+	first, _, _ := strings.Cut(forwardedProto, ",")
+	return strings.EqualFold(strings.TrimSpace(first), "https")
+}

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"log/slog"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -69,6 +70,25 @@ func TestPlainHTTPBeyondThisHostIsWarnedOf(t *testing.T) {
 	if got := cfg.Warnings(); len(got) != 1 || !strings.HasPrefix(got[0], "trusted_proxies: ") {
 		t.Errorf("trust in everyone: %q", got)
 	}
+	for name, c := range map[string]struct {
+		change func(*Config)
+		want   string
+	}{
+		"open without a proxy's name": {func(c *Config) { c.Listen = ":8080" }, "trusted_proxies: "},
+		"open with a proxy's name": {func(c *Config) {
+			c.Listen, c.TrustedProxies = "0.0.0.0:8080", []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
+		}, ""},
+		"open with TLS":           {func(c *Config) { c.Listen, c.TLS = ":443", TLS{"cert.pem", "key.pem"} }, ""},
+		"TLS, but links say http": {func(c *Config) { c.URL, c.TLS = "http://localhost", TLS{"cert.pem", "key.pem"} }, "url: "},
+	} {
+		cfg := DefaultConfig()
+		cfg.URL = "https://files.acmecorp.test"
+		c.change(&cfg)
+		got := cfg.Warnings()
+		if c.want == "" && len(got) > 0 || c.want != "" && (len(got) != 1 || !strings.HasPrefix(got[0], c.want)) {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
 }
 
 func TestPageURL(t *testing.T) {
@@ -121,4 +141,41 @@ func TestServerHasEveryTimeout(t *testing.T) {
 	}
 	r := s.get(s.page(), "X-Large", strings.Repeat("x", 2*maxHeaderBytes))
 	s.wantStatus(r, http.StatusRequestHeaderFieldsTooLarge)
+}
+
+func TestFilesThatTheSectionNamesAreChecked(t *testing.T) {
+	good := DefaultConfig()
+	good.URL = "https://files.acmecorp.test"
+	if err := good.CheckFiles(); err != nil {
+		t.Errorf("without files: %v", err)
+	}
+	for key, change := range map[string]func(*Config){
+		"brand.logo: ":     func(c *Config) { c.Brand.Logo = "away.svg" },
+		"texts: ":          func(c *Config) { c.Texts = "away" },
+		"language: ":       func(c *Config) { c.Language = "ja" },
+		"tls: cert_file: ": func(c *Config) { c.TLS = TLS{"away.pem", "away.pem"} },
+	} {
+		cfg := good
+		change(&cfg)
+		cfg = cfg.Resolve(t.TempDir())
+		if err := cfg.Validate(); err != nil {
+			t.Errorf("%s: Validate reads files: %v", key, err)
+		}
+		if err := cfg.CheckFiles(); err == nil || !strings.HasPrefix(err.Error(), key) {
+			t.Errorf("%v, want %q", err, key)
+		}
+		if _, err := Open(cfg, Parts{Key: testKey}, time.Now, slog.Default()); err == nil || !strings.HasPrefix(err.Error(), key) {
+			t.Errorf("Open: %v, want %q", err, key)
+		}
+	}
+	for key, change := range map[string]func(*Config){
+		"time_zone: ": func(c *Config) { c.TimeZone = "Europe/Atlantis" },
+		"language: ":  func(c *Config) { c.Language = "no language" },
+	} {
+		cfg := good
+		change(&cfg)
+		if err := cfg.Validate(); err == nil || !strings.HasPrefix(err.Error(), key) {
+			t.Errorf("%v, want %q", err, key)
+		}
+	}
 }

@@ -213,7 +213,7 @@ func TestTamperedAddressesAreNotFoundAndNotLookedUp(t *testing.T) {
 
 func TestSignaturesOfAnotherKeyAreRefused(t *testing.T) {
 	s := newStage(t)
-	forged := signer{key: []byte("another key, as long as it may be")}.ticket(sisa.TokenID(s.token), 2, testStart.Add(time.Minute))
+	forged := signer{key: []byte("another key, as long as it may be")}.ticket(ticketFile, sisa.TokenID(s.token), "2", testStart.Add(time.Minute))
 	if r := s.get(s.server.URL + strings.TrimPrefix(forged.location("x"), "..")); r.StatusCode != http.StatusNotFound {
 		t.Errorf("status %d, want 404", r.StatusCode)
 	}
@@ -284,6 +284,7 @@ func TestMissingAndDamagedContentIsAnErrorNotAShortFile(t *testing.T) {
 func TestHeadersOfEveryKindOfAnswer(t *testing.T) {
 	s := newStage(t)
 	file := s.press("5")
+	policy := s.site.face.policy
 	for name, r := range map[string]reply{
 		"page":       s.get(s.page()),
 		"redirect":   s.post(s.page(), "file=5"),
@@ -303,7 +304,7 @@ func TestHeadersOfEveryKindOfAnswer(t *testing.T) {
 			"X-Robots-Tag":                 "noindex, nofollow",
 			"Cache-Control":                "private, no-store, no-transform",
 			"Strict-Transport-Security":    "max-age=31536000",
-			"Content-Security-Policy":      contentSecurityPolicy,
+			"Content-Security-Policy":      policy,
 			"Last-Modified":                "",
 			"Server":                       "",
 		} {
@@ -313,7 +314,7 @@ func TestHeadersOfEveryKindOfAnswer(t *testing.T) {
 		}
 	}
 	for _, directive := range []string{"default-src 'none'", "form-action 'self'", "frame-ancestors 'none'", "base-uri 'none'"} {
-		if !strings.Contains(contentSecurityPolicy, directive) {
+		if !strings.Contains(policy, directive) {
 			t.Errorf("the policy lacks %s", directive)
 		}
 	}
@@ -327,10 +328,28 @@ func TestHeadersOfEveryKindOfAnswer(t *testing.T) {
 	}
 }
 
-func TestPlainHTTPHasNoHSTS(t *testing.T) {
-	s := newStage(t, func(_ *stage, cfg *Config) { cfg.URL = "http://127.0.0.1:8080" })
-	if got := s.get(s.page()).Header.Get("Strict-Transport-Security"); got != "" {
-		t.Errorf("Strict-Transport-Security %q", got)
+func TestHSTSIsSentWhereTheClientSpeaksHTTPSAndNowhereElse(t *testing.T) {
+	for name, c := range map[string]struct {
+		trusted bool
+		headers []string
+		want    bool
+	}{
+		"plain":                       {true, nil, false},
+		"proxy says https":            {true, []string{"X-Forwarded-Proto", "https"}, true},
+		"two proxies":                 {true, []string{"X-Forwarded-Proto", "https, http"}, true},
+		"proxy says http":             {true, []string{"X-Forwarded-Proto", "http"}, false},
+		"a stranger says https":       {false, []string{"X-Forwarded-Proto", "https"}, false},
+		"nobody says what it is like": {true, []string{"X-Forwarded-Proto", ""}, false},
+	} {
+		s := newStage(t, func(s *stage, cfg *Config) {
+			s.proto = ""
+			if !c.trusted {
+				cfg.TrustedProxies = nil
+			}
+		})
+		if got := s.get(s.page(), c.headers...).Header.Get("Strict-Transport-Security") != ""; got != c.want {
+			t.Errorf("%s: HSTS %v, want %v", name, got, c.want)
+		}
 	}
 }
 

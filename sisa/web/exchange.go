@@ -26,6 +26,8 @@ const (
 type exchange struct {
 	*answer
 	r      *http.Request
+	began  time.Time
+	texts  *texts
 	client string // address the request came from; "" when unknown
 	linkID string // "" until a link is named
 	part   string // as in the request; "" until a file is named
@@ -43,8 +45,20 @@ func (x *exchange) attrs() []any {
 	return attrs
 }
 
+// pauseUntil waits until the request is as old as d, or its client has left.
+func (x *exchange) pauseUntil(d time.Duration) {
+	timer := time.NewTimer(d - time.Since(x.began))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-x.r.Context().Done():
+	}
+}
+
 // html answers with a page.
 func (x *exchange) html(status int, page []byte) {
+	x.Header().Set("Content-Language", x.texts.Code)
+	x.Header().Set("Vary", "Accept-Language")
 	x.body(status, "text/html; charset=utf-8", page)
 }
 
@@ -66,6 +80,7 @@ func (x *exchange) body(status int, mediaType string, content []byte) {
 type answer struct {
 	http.ResponseWriter
 	control *http.ResponseController
+	policy  string // Content-Security-Policy
 	hsts    bool
 	stall   time.Duration
 	paced   bool // write deadlines are ours
@@ -74,8 +89,8 @@ type answer struct {
 	err     error // the first that a write met
 }
 
-func newAnswer(w http.ResponseWriter, hsts bool, stall time.Duration) *answer {
-	return &answer{ResponseWriter: w, control: http.NewResponseController(w), hsts: hsts, stall: stall}
+func newAnswer(w http.ResponseWriter, policy string, hsts bool, stall time.Duration) *answer {
+	return &answer{ResponseWriter: w, control: http.NewResponseController(w), policy: policy, hsts: hsts, stall: stall}
 }
 
 // Unwrap lets http.ResponseController reach the connection.
@@ -86,7 +101,7 @@ func (a *answer) started() bool { return a.status != 0 }
 // secureHeaders sets what every answer of ours has, whatever it is.
 func (a *answer) secureHeaders() {
 	h := a.Header()
-	h.Set("Content-Security-Policy", contentSecurityPolicy)
+	h.Set("Content-Security-Policy", a.policy)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")

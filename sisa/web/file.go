@@ -22,22 +22,30 @@ import (
 // time, so that a revocation holds from the next request on.
 func (s *Site) serveFile(x *exchange, ticket fileTicket) {
 	if !s.signer.verify(ticket) {
-		s.notice(x, http.StatusNotFound, nothingHere)
+		s.nothing(x)
 		return
 	}
 	x.linkID, x.part = ticket.linkID, ticket.part
 	if ticket.expired(s.now()) {
-		s.notice(x, http.StatusGone, addressExpired)
+		s.notice(x, http.StatusGone, noteAddress)
 		return
 	}
 	link, err := s.links.ByID(x.r.Context(), ticket.linkID)
 	if !s.usable(x, link, err) {
 		return
 	}
+	if ticket.use == ticketFile && ticket.part == allFiles {
+		s.serveAll(x, link)
+		return
+	}
 	part, err := strconv.Atoi(ticket.part)
 	file, ok := findFile(link, part)
 	if err != nil || !ok {
-		s.notice(x, http.StatusNotFound, nothingHere)
+		s.notice(x, http.StatusNotFound, noteNothing)
+		return
+	}
+	if ticket.use == ticketPreview {
+		s.servePreview(x, file)
 		return
 	}
 	content, err := s.open(x.r.Context(), file)

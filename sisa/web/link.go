@@ -9,9 +9,14 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"cloakroom/sisa"
 )
+
+// missTime is how long an answer about a link that does not exist takes: longer
+// than a lookup, so that the time of one does not tell what it found.
+const missTime = 40 * time.Millisecond
 
 // showLink answers GET and HEAD of a link. It changes and counts nothing.
 func (s *Site) showLink(x *exchange, token string) {
@@ -19,7 +24,11 @@ func (s *Site) showLink(x *exchange, token string) {
 	if !ok {
 		return
 	}
-	page, err := renderFiles(s.host, link, s.now())
+	access, ok := s.admit(x, link, token)
+	if !ok {
+		return
+	}
+	page, err := s.renderFiles(x, link, access)
 	if err != nil {
 		s.fail(x, http.StatusInternalServerError, err)
 		return
@@ -27,26 +36,50 @@ func (s *Site) showLink(x *exchange, token string) {
 	x.html(http.StatusOK, page)
 }
 
-// startDownload answers the POST of a link's form: it records the download and
-// leads to the file.
-func (s *Site) startDownload(x *exchange, token string) {
-	part, status := formPart(x)
-	if status != 0 {
-		s.notice(x, status, badForm)
+// postLink answers the POST of a form on a link's page: a download, or an answer
+// to who the visitor is.
+func (s *Site) postLink(x *exchange, token string) {
+	if status := readForm(x); status != 0 {
+		s.notice(x, status, noteForm)
 		return
 	}
 	link, ok := s.byToken(x, token)
 	if !ok {
 		return
 	}
-	file, ok := findFile(link, part)
-	if !ok {
-		s.notice(x, http.StatusNotFound, noSuchFile)
+	if _, ok := s.admit(x, link, token); ok {
+		s.startDownload(x, link)
+	}
+}
+
+// startDownload records the download and leads to the file, or to the archive of
+// all files.
+func (s *Site) startDownload(x *exchange, link sisa.Link) {
+	values := x.r.PostForm["file"]
+	if len(values) != 1 {
+		s.notice(x, http.StatusBadRequest, noteForm)
 		return
 	}
-	s.record(x, link.ID, file.Part)
-	ticket := s.signer.ticket(link.ID, file.Part, s.now().Add(s.ttl))
-	x.Header().Set("Location", ticket.location(file.Name))
+	part := strings.TrimSpace(values[0])
+	named, name := part, zipName(link.Subject, x.texts)
+	number := AllParts
+	if part != allFiles {
+		var err error
+		if number, err = strconv.Atoi(part); err != nil {
+			s.notice(x, http.StatusBadRequest, noteForm)
+			return
+		}
+		file, ok := findFile(link, number)
+		if !ok {
+			s.notice(x, http.StatusNotFound, noteNoFile)
+			return
+		}
+		named, name = strconv.Itoa(file.Part), file.Name
+	}
+	x.linkID, x.part = link.ID, named
+	s.record(x, number)
+	ticket := s.signer.ticket(ticketFile, link.ID, named, s.now().Add(s.ttl))
+	x.Header().Set("Location", ticket.location(name))
 	x.Header().Set("Content-Length", "0")
 	x.WriteHeader(http.StatusSeeOther)
 	s.log.Info("download started", x.attrs()...)
@@ -69,41 +102,41 @@ func (s *Site) usable(x *exchange, link sisa.Link, err error) bool {
 	case err == nil:
 		return true
 	case errors.Is(err, sisa.ErrNotFound):
-		s.notice(x, http.StatusNotFound, nothingHere)
+		s.nothing(x)
 	case errors.Is(err, sisa.ErrExpired):
-		s.notice(x, http.StatusGone, linkExpired)
+		s.notice(x, http.StatusGone, noteExpired)
 	default:
 		s.fail(x, http.StatusServiceUnavailable, err)
 	}
 	return false
 }
 
-// formPart reads the form's one field. The status is that of the refusal, or 0.
-func formPart(x *exchange) (part, status int) {
+// nothing answers for a link that is unknown, revoked or forged. All of them
+// take the same time, whatever the lookup did, and count as a miss.
+func (s *Site) nothing(x *exchange) {
+	s.limiter.miss(x.client, s.now())
+	x.pauseUntil(missTime)
+	s.notice(x, http.StatusNotFound, noteNothing)
+}
+
+// readForm reads a form of either kind that browsers and curl send.
+func readForm(x *exchange) (status int) {
 	r := x.r
 	r.URL.RawQuery = "" // mail programs append tracking parameters; a malformed one is none of our business
 	r.Body = http.MaxBytesReader(x.ResponseWriter, r.Body, maxFormBytes)
-	// Both kinds of form that curl sends; ParseMultipartForm alone would keep the
-	// errors of the usual kind to itself. All of it fits into memory.
+	// ParseMultipartForm alone would keep the errors of the usual kind to itself.
+	// All of it fits into memory.
 	err := r.ParseForm()
 	if err == nil {
 		err = r.ParseMultipartForm(maxFormBytes)
 	}
 	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
-		return 0, http.StatusRequestEntityTooLarge
+		return http.StatusRequestEntityTooLarge
 	}
 	if err != nil && !errors.Is(err, http.ErrNotMultipart) {
-		return 0, http.StatusBadRequest
+		return http.StatusBadRequest
 	}
-	values := r.PostForm["file"]
-	if len(values) != 1 {
-		return 0, http.StatusBadRequest
-	}
-	part, err = strconv.Atoi(strings.TrimSpace(values[0]))
-	if err != nil {
-		return 0, http.StatusBadRequest
-	}
-	return part, 0
+	return 0
 }
 
 func findFile(link sisa.Link, part int) (sisa.File, bool) {
@@ -116,12 +149,11 @@ func findFile(link sisa.Link, part int) (sisa.File, bool) {
 
 // record notes the download. The client may leave at once, and the store may be
 // slow or down: neither loses the other's business.
-func (s *Site) record(x *exchange, linkID string, part int) {
-	x.linkID, x.part = linkID, strconv.Itoa(part)
+func (s *Site) record(x *exchange, part int) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.r.Context()), recordTimeout)
 	defer cancel()
 	err := s.links.Downloaded(ctx, sisa.Download{
-		LinkID: linkID,
+		LinkID: x.linkID,
 		Part:   part,
 		Client: x.client,
 		Agent:  cleanAgent(x.r.UserAgent()),

@@ -4,7 +4,6 @@ import (
 	"mime"
 	"strings"
 	"testing"
-	"time"
 	"unicode/utf8"
 )
 
@@ -92,44 +91,6 @@ func TestServedTypeIsDeclaredUnlessActiveOrMalformed(t *testing.T) {
 	} {
 		if got := servedType(in); got != opaqueType {
 			t.Errorf("servedType(%q) = %q", in, got)
-		}
-	}
-}
-
-func TestSizeWords(t *testing.T) {
-	for n, want := range map[int64]string{
-		0: "0 bytes", 1: "1 byte", 1023: "1023 bytes", 1024: "1 KB", 1536: "1.5 KB", 10 << 10: "10 KB", 10200: "10 KB",
-		1<<20 - 1: "1 MB", 1023<<10 + 100: "1023 KB", 2_600_000: "2.5 MB", 240 << 20: "240 MB", 3 << 30: "3 GB", 5000 << 40: "5000 TB",
-	} {
-		if got := sizeWords(n); got != want {
-			t.Errorf("sizeWords(%d) = %q, want %q", n, got, want)
-		}
-	}
-}
-
-func TestLeftWordsPromiseNoMoreThanThereIs(t *testing.T) {
-	const day = 24 * time.Hour
-	for left, want := range map[time.Duration]string{
-		time.Second:           "less than a minute left",
-		119 * time.Second:     "1 minute left",
-		59 * time.Minute:      "59 minutes left",
-		time.Hour:             "1 hour left",
-		2*day - time.Second:   "47 hours left",
-		2 * day:               "2 days left",
-		90*day + 23*time.Hour: "90 days left",
-	} {
-		if got := leftWords(left); got != want {
-			t.Errorf("leftWords(%v) = %q, want %q", left, got, want)
-		}
-	}
-}
-
-func TestBadgeIsAShortExtensionOrNothingOfTheName(t *testing.T) {
-	for name, want := range map[string]string{
-		"a.pdf": "PDF", "a.tar.gz": "GZ", "a.xlsx": "XLSX", "README": "FILE", "a.": "FILE", "a.torrent": "FILE", "a.<b>": "FILE", "a.пдф": "FILE",
-	} {
-		if got := badge(name); got != want {
-			t.Errorf("badge(%q) = %q, want %q", name, got, want)
 		}
 	}
 }

@@ -7,43 +7,26 @@ import (
 	"crypto/rand"
 	"errors"
 	"html/template"
+	"log/slog"
 	"net/http"
+	"strconv"
+	"time"
 )
 
-// note is a page of a few sentences. The same note is the same bytes for
-// everyone: nothing in it depends on the link.
-type note struct {
-	Heading string
-	Text    []string
-}
+// note is a page of a few sentences: the texts NOTE_heading and NOTE_text. The
+// same note is the same bytes for everyone: nothing in it depends on the link.
+type note string
 
-var (
-	homeNotice = note{"Nothing to see here", []string{
-		"If a mail brought you here, please open the complete address that stands in it.",
-	}}
-	nothingHere = note{"There is nothing at this address", []string{
-		"The address may be incomplete: some programs break long ones. Please copy all of it from the mail.",
-		"It is also possible that the files were withdrawn. The sender of the mail can tell you.",
-	}}
-	linkExpired = note{"This link has expired", []string{
-		"Its files can no longer be downloaded. If you still need them, please ask the sender of the mail.",
-	}}
-	addressExpired = note{"This download address has expired", []string{
-		"The address was short-lived, it is made anew for each download.",
-		"Please go back to the link in the mail and press Download again.",
-	}}
-	noSuchFile = note{"There is no such file", []string{
-		"This link does not have the file that was asked for. Please go back to the list and choose one there.",
-	}}
-	badForm = note{"That request was not understood", []string{
-		"Please go back to the list of files and press one of its Download buttons.",
-	}}
-	wrongMethod = note{"That cannot be done here", []string{
-		"This address can be opened in a browser. Nothing else is possible with it.",
-	}}
-	ourFault = note{"Something went wrong on our side", []string{
-		"It is nothing you did. Please try again in a few minutes.",
-	}}
+const (
+	noteHome    note = "home"
+	noteNothing note = "nothing"
+	noteExpired note = "expired"
+	noteAddress note = "address" // a signed address ran out
+	noteNoFile  note = "no_file"
+	noteForm    note = "form"
+	noteMethod  note = "method"
+	noteBusy    note = "busy"
+	noteFault   note = "fault"
 )
 
 // retryAfter is when a client may try again after a 503, in seconds.
@@ -54,8 +37,9 @@ const statusClientLeft = 499
 
 type notePage struct {
 	frame
-	note
-	Reference string
+	Heading   string
+	Text      []string
+	Reference template.HTML
 }
 
 // notice answers with a page of a few sentences.
@@ -78,23 +62,42 @@ func (s *Site) fail(x *exchange, status int, cause error) {
 	if status == http.StatusServiceUnavailable {
 		x.Header().Set("Retry-After", retryAfter)
 	}
-	s.sendNote(x, status, ourFault, reference)
+	s.sendNote(x, status, noteFault, reference)
 }
 
 func (s *Site) sendNote(x *exchange, status int, n note, reference string) {
 	for _, name := range []string{"Location", "Content-Disposition", "ETag"} {
 		x.Header().Del(name) // of an answer that came to nothing
 	}
-	page, err := render("note.html", notePage{
-		frame:     frame{Title: n.Heading, Style: template.CSS(style)},
-		note:      n,
-		Reference: reference,
-	})
+	heading := x.texts.Say(string(n) + "_heading")
+	data := notePage{frame: s.frame(x, heading), Heading: heading, Text: x.texts.Lines(string(n) + "_text")}
+	var err error
+	if reference != "" {
+		data.Reference, err = x.texts.Markup("reference", "reference",
+			template.HTML(`<strong class="reference">`+template.HTMLEscapeString(reference)+`</strong>`))
+	}
+	var page []byte
+	if err == nil {
+		page, err = render("note.html", data)
+	}
 	if err != nil { // the templates are ours and tested: this is a last resort
 		s.log.Error("web page not rendered", append(x.attrs(), "error", err)...)
-		page = []byte(n.Heading)
+		page = []byte(heading)
 	}
 	x.html(status, page)
+}
+
+// busy answers a client that asked for too much.
+func (s *Site) busy(x *exchange, wait time.Duration) {
+	seconds := int(wait.Seconds()) + 1
+	x.Header().Set("Retry-After", strconv.Itoa(seconds))
+	level := slog.LevelDebug // whoever floods us shall not flood the log too
+	if s.busyLog.take("", s.now()) == 0 {
+		level = slog.LevelWarn
+	}
+	s.log.Log(x.r.Context(), level, "web: too many requests of a client",
+		append(x.attrs(), "wait", seconds, "forwarded", x.r.Header.Get("X-Forwarded-For") != "")...)
+	s.notice(x, http.StatusTooManyRequests, noteBusy)
 }
 
 // newReference gives something that can be read out on the phone.

@@ -200,7 +200,7 @@ func TestTheConnectionIsGivenTheFileItself(t *testing.T) {
 	defer file.Close()
 	to := &sink{ResponseRecorder: httptest.NewRecorder()}
 	site := &Site{stall: time.Minute}
-	x := &exchange{answer: newAnswer(to, false, time.Minute), r: httptest.NewRequest("GET", "/", nil)}
+	x := &exchange{answer: newAnswer(to, "", false, time.Minute), r: httptest.NewRequest("GET", "/", nil)}
 	site.send(x, sisa.File{Name: "a"}, file)
 
 	if !bytes.Equal(to.Body.Bytes(), content) || x.written != int64(len(content)) {

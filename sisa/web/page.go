@@ -4,13 +4,12 @@ package web
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"embed"
-	"encoding/base64"
 	"encoding/hex"
 	"fmt"
 	"html/template"
-	"time"
+	"slices"
+	"strconv"
 
 	"cloakroom/sisa"
 )
@@ -18,20 +17,7 @@ import (
 //go:embed templates/*.html
 var templateFiles embed.FS
 
-//go:embed templates/style.css
-var style string
-
 var templates = template.Must(template.ParseFS(templateFiles, "templates/*.html"))
-
-// contentSecurityPolicy allows a page its style sheet and its forms, and any
-// other answer nothing it could use. form-action also governs where a form's
-// redirect leads to: it is relative, so 'self' holds.
-var contentSecurityPolicy = "default-src 'none'; style-src '" + styleHash() + "'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
-
-func styleHash() string {
-	sum := sha256.Sum256([]byte(style))
-	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
-}
 
 const (
 	maxSubjectBytes = 500 // bytes of a subject that are shown; longer ones are not for people
@@ -40,66 +26,109 @@ const (
 
 // frame is what every page has.
 type frame struct {
+	*face
+	T     *texts
 	Title string
-	Host  string // "" says nothing about whose server this is
-	Style template.CSS
+	Known bool // a link was found: the page may say whose server this is
+}
+
+func (s *Site) frame(x *exchange, title string) frame {
+	return frame{face: s.face, T: x.texts, Title: title}
 }
 
 type filesPage struct {
 	frame
-	Heading string
-	Sender  string // "" for the null sender
-	Subject string
-	Sent    moment
-	Expires moment // the zero value: never
-	Left    string
-	Total   string // size of all files, where there are several
-	Files   []fileRow
+	Heading   template.HTML
+	Subject   string
+	Sent      moment
+	Available template.HTML
+	Total     string // size of all files, where there are several
+	All       string // what the button for all files says; "" where there is one file
+	Files     []fileRow
+	Icons     []string // the icons of Files, each once
+	Advice    string
 }
 
 type fileRow struct {
-	Part   int
-	Name   string
-	Badge  string
-	Type   string
-	Size   string
-	SHA256 string
+	Part    int
+	Name    string
+	Icon    string
+	Kind    string
+	Size    string
+	SHA256  string
+	Preview string // address of a small image; "" for none
 }
 
 // renderFiles makes the page of a link.
-func renderFiles(host string, link sisa.Link, now time.Time) ([]byte, error) {
+func (s *Site) renderFiles(x *exchange, link sisa.Link, access Access) ([]byte, error) {
+	t := x.texts
 	page := filesPage{
-		Heading: count(len(link.Files), "file"),
-		Sender:  cutText(cleanText(link.Sender), maxSenderBytes),
 		Subject: cutText(cleanText(link.Subject), maxSubjectBytes),
-		Sent:    momentOf(link.Created),
+		Sent:    t.momentOf(link.Created, s.zone),
+		Advice:  t.Say("advice"),
 	}
-	if !link.Expires.IsZero() {
-		page.Expires = momentOf(link.Expires)
-		page.Left = leftWords(link.Expires.Sub(now))
+	if access.Mode != AccessAnyone {
+		page.Advice = t.Say("advice_closed")
 	}
 	var total int64
 	for _, f := range link.Files {
 		total += f.Size
-		name := cleanName(f.Name)
-		page.Files = append(page.Files, fileRow{
-			Part:   f.Part,
-			Name:   name,
-			Badge:  badge(name),
-			Type:   typeWords(f.Type),
-			Size:   sizeWords(f.Size),
-			SHA256: hex.EncodeToString(f.SHA256[:]),
-		})
+		row := s.fileRow(t, link.ID, f)
+		page.Files = append(page.Files, row)
+		if !slices.Contains(page.Icons, row.Icon) {
+			page.Icons = append(page.Icons, row.Icon)
+		}
 	}
 	if len(link.Files) > 1 {
-		page.Total = sizeWords(total)
+		page.Total = t.sizeWords(total)
+		page.All = t.Say("download_all_size", "size", page.Total)
 	}
-	title := page.Heading
-	if page.Sender != "" {
-		title += " from " + page.Sender
+	title, err := s.headings(&page, t, link)
+	if err != nil {
+		return nil, err
 	}
-	page.frame = frame{Title: title, Host: host, Style: template.CSS(style)}
+	page.frame = s.frame(x, title)
+	page.Known = true
 	return render("files.html", page)
+}
+
+// headings fills what is made of several pieces, and gives the title.
+func (s *Site) headings(page *filesPage, t *texts, link sisa.Link) (title string, err error) {
+	title = t.Count("files", len(link.Files))
+	page.Heading = template.HTML(template.HTMLEscapeString(title))
+	if sender := cutText(cleanText(link.Sender), maxSenderBytes); sender != "" {
+		page.Heading, err = t.Markup("files_from", "files", page.Heading,
+			"sender", template.HTML("<bdi>"+template.HTMLEscapeString(sender)+"</bdi>"))
+		title = t.Say("files_from", "files", title, "sender", sender)
+	}
+	if err != nil {
+		return "", err
+	}
+	page.Available = template.HTML(template.HTMLEscapeString(t.Say("available_always")))
+	if !link.Expires.IsZero() {
+		until := t.momentOf(link.Expires, s.zone)
+		date := `<time datetime="` + until.ISO + `">` + template.HTMLEscapeString(until.Words) + `</time>`
+		left := template.HTMLEscapeString(t.leftWords(link.Expires.Sub(s.now())))
+		page.Available, err = t.Markup("available_until", "date", template.HTML(date), "left", template.HTML(left))
+	}
+	return title, err
+}
+
+func (s *Site) fileRow(t *texts, linkID string, f sisa.File) fileRow {
+	name := cleanName(f.Name)
+	row := fileRow{
+		Part:   f.Part,
+		Name:   name,
+		Icon:   iconOf(name, f.Type),
+		Kind:   t.kindWords(f.Type),
+		Size:   t.sizeWords(f.Size),
+		SHA256: hex.EncodeToString(f.SHA256[:]),
+	}
+	if s.previews != nil && previewable(f) {
+		ticket := s.signer.ticket(ticketPreview, linkID, strconv.Itoa(f.Part), s.now().Add(s.ttl))
+		row.Preview = ticket.location("preview")
+	}
+	return row
 }
 
 func render(name string, data any) ([]byte, error) {

@@ -134,15 +134,21 @@ func TestEveryFileHasALabelledFormThatPostsToThePage(t *testing.T) {
 			}
 			parts = append(parts, attr(n, "value"))
 		case "button":
-			labels = append(labels, textOf(n))
+			label := attr(n, "aria-label")
+			if label == "" {
+				label = textOf(n)
+			} else if !strings.Contains(label, textOf(n)) { // WCAG 2.5.3: who speaks what is seen must be understood
+				t.Errorf("a button that says %q is announced as %q", textOf(n), label)
+			}
+			labels = append(labels, label)
 		case "h1":
 			headings++
 		}
 	}
-	if got := strings.Join(parts, " "); got != "2 5" {
+	if got := strings.Join(parts, " "); got != "2 5 all" {
 		t.Errorf("parts %q", got)
 	}
-	if got := strings.Join(labels, "|"); got != "Download report.pdf|Download Übersicht 2026.txt" {
+	if got := strings.Join(labels, "|"); got != "Download report.pdf|Download Übersicht 2026.txt|Download all as ZIP (2.5 MB)" {
 		t.Errorf("labels %q", got)
 	}
 	if headings != 1 {

@@ -7,12 +7,14 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 )
 
 const (
 	// A phone on a bad line sends its few hundred bytes of header well within
-	// this; what takes longer is holding connections open on purpose.
+	// this; what takes longer is holding connections open on purpose. With TLS it
+	// bounds the handshake too.
 	readHeaderTimeout = 10 * time.Second
 	// The whole request: our largest is a form of a few bytes.
 	readTimeout = 30 * time.Second
@@ -27,7 +29,7 @@ const (
 	recordTimeout = 3 * time.Second
 
 	maxHeaderBytes = 16 << 10 // bytes; nginx takes at most 8 KB per line
-	maxFormBytes   = 4 << 10  // bytes; the form's one field has a few
+	maxFormBytes   = 4 << 10  // bytes; the form's fields have a few hundred at most
 	maxAgentBytes  = 256      // bytes of User-Agent that are recorded
 
 	// unsentBytes bounds what the kernel holds for a slow client before it is
@@ -37,17 +39,18 @@ const (
 	unsentBytes = 128 << 10
 )
 
-// NewServer gives a server for a Site, without an address: the caller listens.
-// TLS and HTTP/2 are left to the proxy in front.
-func NewServer(site http.Handler, log *slog.Logger) *http.Server {
-	return &http.Server{
+// NewServer gives a server for a Site, without an address: the caller listens,
+// and hands the listener to Serve. Without tls in the configuration TLS and
+// HTTP/2 are left to the proxy in front.
+func NewServer(site *Site, log *slog.Logger) *http.Server {
+	server := &http.Server{
 		Handler:           site,
 		ReadHeaderTimeout: readHeaderTimeout,
 		ReadTimeout:       readTimeout,
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+		ErrorLog:          slog.NewLogLogger(calmHandler{log.Handler()}, slog.LevelWarn),
 		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
 			if err := limitUnsent(conn); err != nil {
 				log.Debug("web: send buffer left as it is", "error", err)
@@ -55,4 +58,30 @@ func NewServer(site http.Handler, log *slog.Logger) *http.Server {
 			return ctx
 		},
 	}
+	if site.certificate != nil {
+		server.TLSConfig = site.certificate.config()
+	}
+	return server
+}
+
+// Serve runs a server of NewServer on a listener, with TLS where it has a
+// certificate. It returns as http.Server.Serve does.
+func Serve(server *http.Server, listener net.Listener) error {
+	if server.TLSConfig != nil {
+		return server.ServeTLS(listener, "", "")
+	}
+	return server.Serve(listener)
+}
+
+// calmHandler lowers what anyone can cause at will: scanners that try old
+// protocols at a public port are no warning.
+type calmHandler struct{ slog.Handler }
+
+func (h calmHandler) Handle(ctx context.Context, r slog.Record) error {
+	if strings.HasPrefix(r.Message, "http: TLS handshake error") {
+		if r.Level = slog.LevelDebug; !h.Enabled(ctx, r.Level) {
+			return nil
+		}
+	}
+	return h.Handler.Handle(ctx, r)
 }

@@ -6,10 +6,17 @@
 // signed address of one file, which any number of (range) requests may read.
 //
 //	GET  {url}/d/{token}                                  the page
-//	POST {url}/d/{token}  file={part}                     303 to
-//	GET  {url}/f/{link id}/{part}/{expiry}/{mac}/{name}   the bytes
+//	POST {url}/d/{token}  file={part} or file=all         303 to
+//	GET  {url}/f/{link id}/{part}/{expiry}/{mac}/{name}   the bytes, or a ZIP of all
+//	GET  {url}/p/{link id}/{part}/{expiry}/{mac}/{name}   a preview of an image
+//	GET  {url}/s/{hash}.{ext}                             the logo
 //
-// Limits: no password in front of a link, no archive of all files at once, English only.
+// A link may ask who comes (Gate): for a code by mail to one of the recipients, or
+// for a password. Then a cookie for its page is the proof, and the signed
+// addresses on that page.
+//
+// Limits: an archive cannot be resumed; WebP and HEIC images have no preview; a
+// code can be used more than once while it is good.
 package web
 
 import (
@@ -20,6 +27,7 @@ import (
 	"net/http"
 	"net/netip"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,54 +55,124 @@ const KeyBytes = 32
 
 // Site answers the HTTP requests of recipients. It is safe for concurrent use.
 type Site struct {
-	links   Links
-	blobs   Blobs
-	signer  signer
-	now     func() time.Time
-	log     *slog.Logger
-	host    string // of the public URL, shown on pages
-	prefix  string // path of the public URL, without a final slash
-	hsts    bool
-	proxies []netip.Prefix
-	ttl     time.Duration
-	stall   time.Duration // see stallTimeout
+	links       Links
+	blobs       Blobs
+	signer      signer
+	now         func() time.Time
+	log         *slog.Logger
+	face        *face
+	catalog     *catalog
+	zone        *time.Location
+	previews    *previews    // nil: none
+	certificate *certificate // nil: TLS is the proxy's business
+	limiter     *limiter
+	busyLog     *quota // lines about refused clients
+	prefix      string // path of the public URL, without a final slash
+	secure      bool   // the public URL is https
+	proxies     []netip.Prefix
+	ttl         time.Duration
+	stall       time.Duration // see stallTimeout
+
+	gate           Gate   // nil: anyone
+	mailer         Mailer // nil: no codes
+	mailsByLink    *quota // codes sent
+	mailsByAddress *quota
+	tries          *quota // wrong codes, by link and address
+	triesByLink    *quota
+	mails          chan struct{} // one for each code on its way
+	hashing        chan struct{} // one for each password being checked
 }
 
-// New makes a Site. It panics on a cfg that does not pass Validate and on a key
-// that is not KeyBytes long: both are mistakes of the program, and to serve with
-// them would not be safe.
+// Parts are what a Site works with. Gate and Mailer may be nil: then anyone with
+// a link's address may open it.
+type Parts struct {
+	Links  Links
+	Blobs  Blobs
+	Gate   Gate
+	Mailer Mailer
+	Key    []byte // signs addresses, codes and cookies: KeyBytes, the same on all hosts
+}
+
+// New is Open for configurations that name no files, and for links without a
+// gate; it panics where Open returns an error.
 func New(cfg Config, links Links, blobs Blobs, key []byte, now func() time.Time, log *slog.Logger) *Site {
+	s, err := Open(cfg, Parts{Links: links, Blobs: blobs, Key: key}, now, log)
+	if err != nil {
+		panic("web: " + err.Error())
+	}
+	return s
+}
+
+// Open makes a Site and reads the files that cfg names; its error begins with
+// the key of the file. It panics on a cfg that does not pass Validate and on a
+// key that is not KeyBytes long: both are mistakes of the program, and to serve
+// with them would not be safe.
+func Open(cfg Config, parts Parts, now func() time.Time, log *slog.Logger) (*Site, error) {
 	if err := cfg.Validate(); err != nil {
 		panic("web: configuration was not validated: " + err.Error())
 	}
-	if len(key) != KeyBytes {
-		panic(fmt.Sprintf("web: the key has %d bytes, not %d", len(key), KeyBytes))
+	if len(parts.Key) != KeyBytes {
+		panic(fmt.Sprintf("web: the key has %d bytes, not %d", len(parts.Key), KeyBytes))
 	}
-	base, _ := parseURL(cfg.URL) // Validate parsed it already
-	return &Site{
-		links:   links,
-		blobs:   blobs,
-		signer:  signer{key: append([]byte(nil), key...)},
-		now:     now,
-		log:     log,
-		host:    base.Host,
-		prefix:  base.Path,
-		hsts:    base.Scheme == "https",
-		proxies: cfg.TrustedProxies,
-		ttl:     cfg.DownloadURLTTL,
-		stall:   stallTimeout,
+	base, _ := parseURL(cfg.URL)               // Validate parsed it already
+	zone, _ := time.LoadLocation(cfg.TimeZone) // and this
+	s := &Site{
+		links:          parts.Links,
+		blobs:          parts.Blobs,
+		gate:           parts.Gate,
+		mailer:         parts.Mailer,
+		signer:         signer{key: slices.Clone(parts.Key)},
+		now:            now,
+		log:            log,
+		zone:           zone,
+		limiter:        newLimiter(cfg.Limits),
+		busyLog:        newQuota(busyLines, busyLinesAtOnce),
+		mailsByLink:    newQuota(mailsPerLink, mailsAtOnceLink),
+		mailsByAddress: newQuota(mailsPerAddress, mailsAtOnce),
+		tries:          newQuota(triesPerMinute, triesAtOnce),
+		triesByLink:    newQuota(triesPerLink, triesAtOnceLink),
+		mails:          make(chan struct{}, maxMails),
+		hashing:        make(chan struct{}, maxHashing),
+		prefix:         base.Path,
+		secure:         base.Scheme == "https",
+		proxies:        cfg.TrustedProxies,
+		ttl:            cfg.DownloadURLTTL,
+		stall:          stallTimeout,
 	}
+	var err error
+	if s.face, err = newFace(cfg); err != nil {
+		return nil, err
+	}
+	if s.catalog, err = loadCatalog(cfg.Texts, cfg.Language); err != nil {
+		return nil, err
+	}
+	if cfg.TLS.CertFile != "" {
+		if s.certificate, err = openCertificate(cfg.TLS, now, log); err != nil {
+			return nil, err
+		}
+	}
+	if cfg.Previews {
+		s.previews = newPreviews()
+	}
+	return s, nil
 }
 
 // ServeHTTP implements http.Handler.
 func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	hsts := overTLS(r.TLS != nil, r.RemoteAddr, r.Header.Get("X-Forwarded-Proto"), s.proxies)
 	x := &exchange{
-		answer: newAnswer(w, s.hsts, s.stall),
+		answer: newAnswer(w, s.face.policy, hsts, s.stall),
 		r:      r,
+		began:  time.Now(), // real time: see missTime
+		texts:  s.catalog.pick(r.Header.Get("Accept-Language")),
 		client: clientAddr(r.RemoteAddr, r.Header.Values("X-Forwarded-For"), s.proxies),
 	}
 	x.secureHeaders()
 	defer s.finish(x)
+	if wait := s.limiter.allow(x.client, s.now()); wait > 0 {
+		s.busy(x, wait)
+		return
+	}
 	s.serve(x, s.locate(r.URL.Path))
 }
 
@@ -104,36 +182,44 @@ func (s *Site) serve(x *exchange, at place) {
 	post := x.r.Method == http.MethodPost
 	switch {
 	case at.kind == placeLink && post:
-		s.startDownload(x, at.token)
+		s.postLink(x, at.token)
 	case at.kind == placeLink && get:
 		s.showLink(x, at.token)
 	case at.kind == placeFile && get:
 		s.serveFile(x, at.file)
 	case at.kind == placeHome && get:
-		s.notice(x, http.StatusOK, homeNotice)
+		s.notice(x, http.StatusOK, noteHome)
 	case at.kind == placeRobots && get:
 		x.text("User-agent: *\nDisallow: /\n")
-	case at.kind == placeNowhere:
-		s.notice(x, http.StatusNotFound, nothingHere)
+	case at.kind == placeIcon && get:
+		x.WriteHeader(http.StatusNoContent) // browsers ask by themselves
+	case at.kind == placeLogo && at.logo == s.face.Logo && get:
+		s.serveLogo(x)
+	case at.kind == placeNowhere || at.kind == placeLogo && at.logo != s.face.Logo:
+		s.notice(x, http.StatusNotFound, noteNothing)
 	default:
 		x.Header().Set("Allow", at.kind.methods())
-		s.notice(x, http.StatusMethodNotAllowed, wrongMethod)
+		s.notice(x, http.StatusMethodNotAllowed, noteMethod)
 	}
 }
 
 // finish turns a panic into an answer where that is still possible, and logs.
 func (s *Site) finish(x *exchange) {
-	if p := recover(); p != nil {
-		if p == http.ErrAbortHandler {
-			panic(p)
-		}
-		started := x.started()
-		s.fail(x, http.StatusInternalServerError, fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
-		if started {
-			panic(http.ErrAbortHandler) // the client must see that the answer is cut short
-		}
+	defer func() {
+		s.log.Debug("web request", append(x.attrs(), "method", x.r.Method, "status", x.status, "bytes", x.written)...)
+	}()
+	p := recover()
+	if p == nil {
+		return
 	}
-	s.log.Debug("web request", append(x.attrs(), "method", x.r.Method, "status", x.status, "bytes", x.written)...)
+	if p == http.ErrAbortHandler {
+		panic(p)
+	}
+	started := x.started()
+	s.fail(x, http.StatusInternalServerError, fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
+	if started {
+		panic(http.ErrAbortHandler) // the client must see that the answer is cut short
+	}
 }
 
 type placeKind int
@@ -144,6 +230,8 @@ const (
 	placeRobots
 	placeLink
 	placeFile
+	placeLogo
+	placeIcon
 )
 
 func (k placeKind) methods() string {
@@ -158,6 +246,7 @@ type place struct {
 	kind  placeKind
 	token string     // of a link: well-formed, not known to exist
 	file  fileTicket // of a file: unverified
+	logo  string     // path of a logo: ours, if it is face.Logo
 }
 
 // locate reads a request path. The proxy may have left the public URL's path
@@ -180,14 +269,20 @@ func parsePath(path string) place {
 		return place{kind: placeHome}
 	case "/robots.txt":
 		return place{kind: placeRobots}
+	case "/favicon.ico":
+		return place{kind: placeIcon}
 	}
 	if token, ok := strings.CutPrefix(path, "/d/"); ok && sisa.ValidToken(token) {
 		return place{kind: placeLink, token: token}
 	}
-	if rest, ok := strings.CutPrefix(path, "/f/"); ok {
+	if strings.HasPrefix(path, "/s/") {
+		return place{kind: placeLogo, logo: path[1:]}
+	}
+	for _, use := range []string{ticketFile, ticketPreview} {
+		rest, ok := strings.CutPrefix(path, "/"+use+"/")
 		// The name at the end is for the eyes of people and tools: not looked at.
-		if f := strings.SplitN(rest, "/", 5); len(f) == 5 {
-			return place{kind: placeFile, file: fileTicket{linkID: f[0], part: f[1], expiry: f[2], mac: f[3]}}
+		if f := strings.SplitN(rest, "/", 5); ok && len(f) == 5 {
+			return place{kind: placeFile, file: fileTicket{use: use, linkID: f[0], part: f[1], expiry: f[2], mac: f[3]}}
 		}
 	}
 	return place{}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"hash/crc32"
 	"io"
 	"log/slog"
 	"net/http"
@@ -30,10 +31,15 @@ type linkTable struct {
 	broken    error            // what every lookup says instead
 	recordErr error
 	lookups   int
+	delay     map[string]time.Duration // by token: how long the lookup takes
 	downloads []sisa.Download
 }
 
 func (l *linkTable) ByToken(_ context.Context, token string) (sisa.Link, error) {
+	l.mu.Lock()
+	delay := l.delay[token]
+	l.mu.Unlock()
+	time.Sleep(delay)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.lookups++
@@ -118,6 +124,8 @@ type stage struct {
 	server *httptest.Server
 	client *http.Client // does not follow redirects
 	log    *syncBuffer
+	parts  Parts
+	proto  string // X-Forwarded-Proto of all requests; "" sends none
 	token  string
 	files  map[int][]byte            // content of the link's files
 	tune   func(*Site, *http.Server) // called before the server starts
@@ -140,6 +148,7 @@ func newStage(t *testing.T, setup ...func(*stage, *Config)) *stage {
 		links: &linkTable{links: map[string]sisa.Link{}, errs: map[string]error{}},
 		blobs: folder(t.TempDir()),
 		log:   &syncBuffer{},
+		proto: "https",
 		token: sisa.Token(testKey, [32]byte{1}, 0),
 		files: map[int][]byte{},
 		clock: testStart,
@@ -156,11 +165,16 @@ func newStage(t *testing.T, setup ...func(*stage, *Config)) *stage {
 
 	cfg := DefaultConfig()
 	cfg.URL = "https://files.acmecorp.test"
+	cfg.Limits.Misses, cfg.Limits.TotalMisses = 1000, 1000
+	s.parts = Parts{Links: s.links, Blobs: s.blobs, Key: testKey}
 	for _, f := range setup {
 		f(s, &cfg)
 	}
 	log := slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	s.site = New(cfg, s.links, s.blobs, testKey, s.now, log)
+	var err error
+	if s.site, err = Open(cfg, s.parts, s.now, log); err != nil {
+		t.Fatal(err)
+	}
 	s.server = httptest.NewUnstartedServer(nil)
 	s.server.Config = NewServer(s.site, log)
 	if s.tune != nil {
@@ -210,6 +224,9 @@ func (s *stage) send(req *http.Request, err error) reply {
 	s.t.Helper()
 	if err != nil {
 		s.t.Fatal(err)
+	}
+	if s.proto != "" {
+		req.Header.Set("X-Forwarded-Proto", s.proto)
 	}
 	resp, err := s.client.Do(req)
 	if err != nil {
@@ -277,4 +294,10 @@ func (s *stage) wantText(r reply, texts ...string) {
 			s.t.Errorf("%q is not in:\n%s", text, r.body)
 		}
 	}
+}
+
+func crcOf(p []byte) uint32 { return crc32.ChecksumIEEE(p) }
+
+func contextWithTimeout(t *testing.T, d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(t.Context(), d)
 }

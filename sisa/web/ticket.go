@@ -15,11 +15,18 @@ import (
 // ticketMACBytes is the length of the MAC in an address: 128 bits of HMAC-SHA-256.
 const ticketMACBytes = 16
 
+// What a signed address is good for; the first part of its path.
+const (
+	ticketFile    = "f" // the bytes of a file, or all files in an archive
+	ticketPreview = "p" // a small version of an image
+)
+
 // fileTicket is the part of a download address that the MAC covers, and the MAC;
 // all as text, as it stands in the path.
 type fileTicket struct {
+	use    string // ticketFile or ticketPreview
 	linkID string
-	part   string
+	part   string // a number, or allFiles
 	expiry string // Unix time in seconds
 	mac    string
 }
@@ -27,8 +34,8 @@ type fileTicket struct {
 type signer struct{ key []byte }
 
 // ticket makes an address that is good for one file until expiry.
-func (s signer) ticket(linkID string, part int, expiry time.Time) fileTicket {
-	t := fileTicket{linkID: linkID, part: strconv.Itoa(part), expiry: strconv.FormatInt(expiry.Unix(), 10)}
+func (s signer) ticket(use, linkID, part string, expiry time.Time) fileTicket {
+	t := fileTicket{use: use, linkID: linkID, part: part, expiry: strconv.FormatInt(expiry.Unix(), 10)}
 	t.mac = s.mac(t)
 	return t
 }
@@ -41,14 +48,14 @@ func (s signer) verify(t fileTicket) bool {
 func (s signer) mac(t fileTicket) string {
 	mac := hmac.New(sha256.New, s.key)
 	// No field holds a slash, so that no two tickets have one text.
-	mac.Write([]byte("f/" + t.linkID + "/" + t.part + "/" + t.expiry))
+	mac.Write([]byte(t.use + "/" + t.linkID + "/" + t.part + "/" + t.expiry))
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:ticketMACBytes])
 }
 
 // location is the address as seen from a link's page. It is relative, and so
 // right whatever scheme, host and path the proxy in front has.
 func (t fileTicket) location(name string) string {
-	return "../f/" + t.linkID + "/" + t.part + "/" + t.expiry + "/" + t.mac + "/" + url.PathEscape(cleanName(name))
+	return "../" + t.use + "/" + t.linkID + "/" + t.part + "/" + t.expiry + "/" + t.mac + "/" + url.PathEscape(cleanName(name))
 }
 
 // expired tells whether a verified ticket has run out.

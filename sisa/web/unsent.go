@@ -3,14 +3,19 @@
 package web
 
 import (
+	"crypto/tls"
 	"fmt"
 	"net"
 
 	"golang.org/x/sys/unix"
 )
 
-// limitUnsent sets TCP_NOTSENT_LOWAT (tcp(7)) on a TCP connection to unsentBytes.
+// limitUnsent sets TCP_NOTSENT_LOWAT (tcp(7)) on a TCP connection,
+// with TLS on it or not, to unsentBytes.
 func limitUnsent(conn net.Conn) error {
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn()
+	}
 	tcp, ok := conn.(*net.TCPConn)
 	if !ok {
 		return nil

@@ -1,40 +1,36 @@
 package web
 
-// Sizes, times and media types as people say them.
+// Sizes, times and kinds of files as people say them, in their language.
 
 import (
-	"fmt"
-	"path"
 	"strconv"
 	"strings"
 	"time"
 )
 
 // sizeWords gives a size in powers of 1,024, such as "2.4 MB".
-func sizeWords(n int64) string {
-	if n == 1 {
-		return "1 byte"
-	}
+func (t *texts) sizeWords(n int64) string {
 	if n < 1<<10 {
-		return fmt.Sprintf("%d bytes", n)
+		return t.Count("bytes", int(n))
 	}
 	value := float64(n)
-	for _, unit := range []string{"KB", "MB", "GB", "TB"} {
+	for _, unit := range []string{"unit_kb", "unit_mb", "unit_gb", "unit_tb"} {
 		value /= 1 << 10
 		// Up to where rounding would say 1024.
-		if value < 1023.5 || unit == "TB" {
-			return shortNumber(value) + " " + unit
+		if value < 1023.5 || unit == "unit_tb" {
+			return t.Say(unit, "n", t.shortNumber(value))
 		}
 	}
 	panic("unreachable")
 }
 
 // shortNumber gives two digits where one alone would be coarse: 2.4, 24, 240.
-func shortNumber(v float64) string {
+func (t *texts) shortNumber(v float64) string {
 	if v >= 9.95 {
 		return strconv.FormatFloat(v, 'f', 0, 64)
 	}
-	return strings.TrimSuffix(strconv.FormatFloat(v, 'f', 1, 64), ".0")
+	text := strings.TrimSuffix(strconv.FormatFloat(v, 'f', 1, 64), ".0")
+	return strings.Replace(text, ".", t.Say("decimal"), 1)
 }
 
 // moment is a point in time for machines and for people.
@@ -43,97 +39,95 @@ type moment struct {
 	Words string
 }
 
-func momentOf(t time.Time) moment {
-	t = t.UTC()
-	return moment{ISO: t.Format(time.RFC3339), Words: t.Format("2 January 2006, 15:04") + " UTC"}
+func (t *texts) momentOf(at time.Time, zone *time.Location) moment {
+	at = at.In(zone)
+	return moment{
+		ISO: at.UTC().Format(time.RFC3339),
+		Words: t.Say("date",
+			"day", strconv.Itoa(at.Day()),
+			"month", t.months[at.Month()-1],
+			"year", strconv.Itoa(at.Year()),
+			"hour", at.Format("15"),
+			"minute", at.Format("04"),
+			"zone", at.Format("MST")),
+	}
 }
 
 // leftWords says how long there is until a time to come, rounded down so that
 // it promises no more than is true.
-func leftWords(left time.Duration) string {
+func (t *texts) leftWords(left time.Duration) string {
 	const day = 24 * time.Hour
 	switch {
 	case left < time.Minute:
-		return "less than a minute left"
+		return t.Say("left_moment")
 	case left < time.Hour:
-		return count(int(left/time.Minute), "minute") + " left"
+		return t.Count("left_minutes", int(left/time.Minute))
 	case left < 2*day:
-		return count(int(left/time.Hour), "hour") + " left"
+		return t.Count("left_hours", int(left/time.Hour))
 	default:
-		return count(int(left/day), "day") + " left"
+		return t.Count("left_days", int(left/day))
 	}
 }
 
-func count(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return strconv.Itoa(n) + " " + noun + "s"
-}
-
-// typeWords names common media types; others stand for themselves.
-func typeWords(declared string) string {
-	t, ok := parseType(declared)
+// kindWords names common media types; others stand for themselves.
+func (t *texts) kindWords(declared string) string {
+	mediaType, ok := parseType(declared)
 	if !ok {
-		return "file"
+		return t.Say("kind_file")
 	}
-	if words, ok := typeNames[t]; ok {
-		return words
+	if k, ok := kinds[mediaType]; ok {
+		return t.Say(k.text, "name", k.name)
 	}
-	return t
+	return mediaType
 }
 
-var typeNames = map[string]string{
-	"application/octet-stream":      "file",
-	"application/pdf":               "PDF document",
-	"application/rtf":               "RTF document",
-	"text/rtf":                      "RTF document",
-	"application/msword":            "Word document",
-	"application/vnd.ms-excel":      "Excel spreadsheet",
-	"application/vnd.ms-powerpoint": "PowerPoint presentation",
-	"application/vnd.openxmlformats-officedocument.wordprocessingml.document":   "Word document",
-	"application/vnd.openxmlformats-officedocument.spreadsheetml.sheet":         "Excel spreadsheet",
-	"application/vnd.openxmlformats-officedocument.presentationml.presentation": "PowerPoint presentation",
-	"application/vnd.oasis.opendocument.text":                                   "OpenDocument text",
-	"application/vnd.oasis.opendocument.spreadsheet":                            "OpenDocument spreadsheet",
-	"application/vnd.oasis.opendocument.presentation":                           "OpenDocument presentation",
-	"application/zip":              "ZIP archive",
-	"application/x-zip-compressed": "ZIP archive",
-	"application/x-7z-compressed":  "7-Zip archive",
-	"application/vnd.rar":          "RAR archive",
-	"application/x-rar-compressed": "RAR archive",
-	"application/gzip":             "gzip archive",
-	"application/x-tar":            "tar archive",
-	"application/json":             "JSON data",
-	"application/xml":              "XML data",
-	"text/xml":                     "XML data",
-	"text/plain":                   "plain text",
-	"text/html":                    "web page",
-	"text/csv":                     "CSV table",
-	"text/calendar":                "calendar entry",
-	"text/vcard":                   "contact card",
-	"message/rfc822":               "e-mail message",
-	"image/jpeg":                   "JPEG image",
-	"image/png":                    "PNG image",
-	"image/gif":                    "GIF image",
-	"image/webp":                   "WebP image",
-	"image/heic":                   "HEIC image",
-	"image/tiff":                   "TIFF image",
-	"image/svg+xml":                "SVG image",
-	"audio/mpeg":                   "MP3 audio",
-	"audio/wav":                    "WAV audio",
-	"audio/mp4":                    "MPEG-4 audio",
-	"video/mp4":                    "MPEG-4 video",
-	"video/quicktime":              "QuickTime video",
-	"video/x-msvideo":              "AVI video",
+// kind says which text names a media type.
+type kind struct {
+	text string // its key
+	name string // what {name} in it is
 }
 
-// badge is the few letters on a file's icon: the extension, if it is one.
-func badge(name string) string {
-	const maxBadge = 4 // characters that fit
-	ext := strings.ToUpper(strings.TrimPrefix(path.Ext(name), "."))
-	if ext == "" || len(ext) > maxBadge || strings.IndexFunc(ext, func(r rune) bool { return !isAlphanumeric(r) }) >= 0 {
-		return "FILE"
-	}
-	return ext
+var kinds = map[string]kind{
+	"application/octet-stream":      {text: "kind_file"},
+	"application/pdf":               {text: "kind_pdf"},
+	"application/rtf":               {text: "kind_rtf"},
+	"text/rtf":                      {text: "kind_rtf"},
+	"application/msword":            {text: "kind_word"},
+	"application/vnd.ms-excel":      {text: "kind_excel"},
+	"application/vnd.ms-powerpoint": {text: "kind_powerpoint"},
+	"application/vnd.openxmlformats-officedocument.wordprocessingml.document":   {text: "kind_word"},
+	"application/vnd.openxmlformats-officedocument.spreadsheetml.sheet":         {text: "kind_excel"},
+	"application/vnd.openxmlformats-officedocument.presentationml.presentation": {text: "kind_powerpoint"},
+	"application/vnd.oasis.opendocument.text":                                   {text: "kind_odt"},
+	"application/vnd.oasis.opendocument.spreadsheet":                            {text: "kind_ods"},
+	"application/vnd.oasis.opendocument.presentation":                           {text: "kind_odp"},
+	"application/zip":              {"kind_archive", "ZIP"},
+	"application/x-zip-compressed": {"kind_archive", "ZIP"},
+	"application/x-7z-compressed":  {"kind_archive", "7-Zip"},
+	"application/vnd.rar":          {"kind_archive", "RAR"},
+	"application/x-rar-compressed": {"kind_archive", "RAR"},
+	"application/gzip":             {"kind_archive", "gzip"},
+	"application/x-tar":            {"kind_archive", "tar"},
+	"application/json":             {"kind_data", "JSON"},
+	"application/xml":              {"kind_data", "XML"},
+	"text/xml":                     {"kind_data", "XML"},
+	"text/plain":                   {text: "kind_text"},
+	"text/html":                    {text: "kind_web"},
+	"text/csv":                     {text: "kind_csv"},
+	"text/calendar":                {text: "kind_calendar"},
+	"text/vcard":                   {text: "kind_contact"},
+	"message/rfc822":               {text: "kind_mail"},
+	"image/jpeg":                   {"kind_image", "JPEG"},
+	"image/png":                    {"kind_image", "PNG"},
+	"image/gif":                    {"kind_image", "GIF"},
+	"image/webp":                   {"kind_image", "WebP"},
+	"image/heic":                   {"kind_image", "HEIC"},
+	"image/tiff":                   {"kind_image", "TIFF"},
+	"image/svg+xml":                {"kind_image", "SVG"},
+	"audio/mpeg":                   {"kind_audio", "MP3"},
+	"audio/wav":                    {"kind_audio", "WAV"},
+	"audio/mp4":                    {"kind_audio", "MPEG-4"},
+	"video/mp4":                    {"kind_video", "MPEG-4"},
+	"video/quicktime":              {"kind_video", "QuickTime"},
+	"video/x-msvideo":              {"kind_video", "AVI"},
 }

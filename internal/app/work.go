@@ -1,0 +1,148 @@
+package app
+
+// What is done apart from the mail path: the queue's workers.
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"cloakroom/flow"
+	"cloakroom/internal/config"
+	"cloakroom/internal/jobs"
+	"cloakroom/internal/submit"
+	"cloakroom/vault"
+)
+
+const (
+	// copyWorkers send copies at the same time: the MTA takes them from a queue
+	// of its own.
+	copyWorkers = 4
+	// maxUploads are under way at the same time, over all targets.
+	maxUploads = 64
+	// keepDone is how long jobs are remembered that are done: a mail that comes
+	// again within the days for which MTAs try finds them.
+	keepDone = 7 * 24 * time.Hour
+	// purgeEvery is how often older ones are deleted.
+	purgeEvery = time.Hour
+)
+
+// work runs the queue's workers.
+type work struct {
+	store *jobs.Store
+	pool  *jobs.Pool
+	vault *vault.Worker // nil without targets
+	log   *slog.Logger
+	ctx   context.Context
+	end   context.CancelFunc
+	done  chan error
+}
+
+// newWork makes the workers; start begins. Without work to do there is no pool.
+func newWork(s *Store, engine *flow.Engine, cfg *config.Config, log *slog.Logger) (*work, error) {
+	w := &work{store: s.Jobs, log: log, done: make(chan error, 1)}
+	w.ctx, w.end = context.WithCancel(context.Background())
+	var kinds []jobs.Kind
+	if cfg.Submit.SMTP != "" {
+		sender, err := submit.New(cfg.Submit, cfg.Hostname, log)
+		if err != nil {
+			return nil, fmt.Errorf("submit: %w", err)
+		}
+		courier := &flow.Courier{DB: s.DB, Jobs: s.Jobs, Blobs: s.Blobs, Spool: engine.Spool, Sender: sender,
+			Hostname: cfg.Hostname, Onward: engine.Onward, Now: time.Now, Log: log}
+		kinds = append(kinds, jobs.Kind{Name: flow.JobCopy, Workers: copyWorkers, Handle: courier.Handle})
+	}
+	var err error
+	if w.vault, err = newVault(s, cfg, log); err != nil {
+		return nil, err
+	}
+	if w.vault != nil {
+		parallel := 0
+		for name := range w.vault.Targets {
+			parallel += w.vault.Parallel(name)
+		}
+		kinds = append(kinds, jobs.Kind{Name: vault.JobKind, Workers: min(parallel, maxUploads), Limit: w.vault.Parallel, Handle: w.vault.Handle})
+	}
+	if len(kinds) == 0 {
+		return w, nil
+	}
+	w.pool, err = jobs.NewPool(s.Jobs, jobs.PoolOptions{Log: log}, kinds...)
+	return w, err
+}
+
+// start frees what an earlier run left under way, and begins.
+func (w *work) start() error {
+	n, err := w.store.FreeOwn(w.ctx)
+	if err != nil {
+		return fmt.Errorf("queue: %w", err)
+	}
+	if n > 0 {
+		w.log.Info("jobs of an earlier run go on", "jobs", n)
+	}
+	w.stranded()
+	go w.purge()
+	if w.vault != nil {
+		go w.vault.Run(w.ctx)
+	}
+	go func() {
+		if w.pool == nil {
+			<-w.ctx.Done()
+			w.done <- nil
+			return
+		}
+		w.done <- w.pool.Run(w.ctx)
+	}()
+	return nil
+}
+
+// stranded tells of copies that nobody sends any more.
+func (w *work) stranded() {
+	if w.pool != nil {
+		return
+	}
+	left, err := w.store.List(w.ctx, jobs.Filter{Kind: flow.JobCopy, States: []jobs.State{jobs.Waiting, jobs.Running, jobs.Held}}, jobs.Cursor{}, 1)
+	if err != nil {
+		w.log.Warn("queue", "err", err)
+	} else if len(left) > 0 {
+		w.log.Error("copies of mail wait to be sent, and there is no MTA to take them: set submit.smtp, and start again",
+			"oldest", left[0].Created, "recipient", left[0].Owner)
+	}
+}
+
+// wait returns when the workers have ended.
+func (w *work) wait() error {
+	err := <-w.done
+	w.done <- err
+	return err
+}
+
+// stop ends the workers; jobs under way have a moment to finish.
+func (w *work) stop() {
+	w.end()
+	if err := w.wait(); err != nil {
+		w.log.Warn("queue", "err", err)
+	}
+	if w.vault != nil {
+		if err := w.vault.Close(); err != nil {
+			w.log.Debug("connections to targets", "err", err)
+		}
+	}
+}
+
+func (w *work) purge() {
+	tick := time.NewTicker(purgeEvery)
+	defer tick.Stop()
+	for {
+		if n, err := w.store.Purge(w.ctx, keepDone); err != nil && w.ctx.Err() == nil {
+			w.log.Warn("jobs that are done could not be deleted", "err", err)
+		} else if n > 0 {
+			w.log.Info("jobs that were done long ago deleted", "jobs", n)
+		}
+		select {
+		case <-tick.C:
+		case <-w.ctx.Done():
+			return
+		}
+	}
+}

@@ -1,0 +1,91 @@
+package ledger
+
+// How records end: the original is given up, or the whole record forgotten.
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"cloakroom/internal/db"
+)
+
+// ErrRetired is returned for the original of a mail that was given up: its
+// links had ended, and the time of grace after them.
+var ErrRetired = errors.New("the original of the mail was given up")
+
+// Lock keeps every other change of the record away until the transaction ends.
+// What is then read about the mail in further statements stays true. ErrNotFound.
+func Lock(ctx context.Context, tx db.Tx, key Key) error {
+	var one int
+	err := tx.QueryRowContext(ctx, `SELECT 1 FROM mails WHERE key = $1 FOR UPDATE`, key[:]).Scan(&one)
+	if errors.Is(err, sql.ErrNoRows) {
+		return ErrNotFound
+	}
+	if err != nil {
+		return fmt.Errorf("lock mail %s: %w", key, err)
+	}
+	return nil
+}
+
+// Retire gives up the original of a mail: nothing refers to its bytes any more.
+// A mail that comes again is recorded anew. The record is locked by the caller.
+func Retire(ctx context.Context, tx db.Tx, key Key, now time.Time) error {
+	_, err := tx.ExecContext(ctx, `UPDATE mails SET retired = $2, skeleton = NULL, skeleton_blob = NULL, skeleton_stored = 0
+		WHERE key = $1 AND retired IS NULL`, key[:], now.UnixMilli())
+	if err != nil {
+		return fmt.Errorf("retire mail %s: %w", key, err)
+	}
+	return nil
+}
+
+// Forget empties a record: who, what and when are gone; the key, a hash, stays,
+// so that the mail's links remain unknown. The record is locked by the caller.
+func Forget(ctx context.Context, tx db.Tx, key Key, now time.Time) error {
+	_, err := tx.ExecContext(ctx, `UPDATE mails SET queue_id = '', message_id = '', subject = '', sender = '', recipients = '[]',
+		auth_user = '', client = '', size = 0, digest = $3, skeleton = NULL, skeleton_blob = NULL, skeleton_stored = 0,
+		skeleton_header = 0, header_sum = NULL, retired = COALESCE(retired, $2), forgotten = $2 WHERE key = $1`,
+		key[:], now.UnixMilli(), make([]byte, len(Hash{})))
+	if err == nil {
+		_, err = tx.ExecContext(ctx, `DELETE FROM parts WHERE mail = $1`, key[:])
+	}
+	if err != nil {
+		return fmt.Errorf("forget mail %s: %w", key, err)
+	}
+	return nil
+}
+
+// Strike takes an address out of the recipients of a record. Its place stays,
+// empty. It tells which places those were. The record is locked by the caller.
+func Strike(ctx context.Context, tx db.Tx, key Key, address string) (places []int, err error) {
+	var text string
+	var list []string
+	err = tx.QueryRowContext(ctx, `SELECT recipients FROM mails WHERE key = $1`, key[:]).Scan(&text)
+	if err == nil {
+		err = json.Unmarshal([]byte(text), &list)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("recipients of mail %s: %w", key, err)
+	}
+	for i, r := range list {
+		if r != "" && strings.EqualFold(r, address) {
+			list[i] = ""
+			places = append(places, i)
+		}
+	}
+	if len(places) == 0 {
+		return nil, nil
+	}
+	left, err := json.Marshal(list)
+	if err == nil {
+		_, err = tx.ExecContext(ctx, `UPDATE mails SET recipients = $2 WHERE key = $1`, key[:], string(left))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("recipients of mail %s: %w", key, err)
+	}
+	return places, nil
+}

@@ -1,0 +1,6 @@
+//go:build race
+
+package directory
+
+// The race detector takes many times the time and memory.
+const raceDetector = true
