@@ -202,6 +202,7 @@ func (m *Mail) receive() {
 	}
 	m.spool = m.engine.Spool.New(MaxMessage)
 	m.inspector = message.NewInspector()
+	m.draft()
 	m.scanner = message.NewScanner(m.header, m.inspector)
 }
 

@@ -105,15 +105,15 @@ func TestASessionThatEndedIsAnErrorEvenWithAccept(t *testing.T) {
 // right after its first Put, as it may with an old blob that nothing referred
 // to until the commit.
 type collecting struct {
-	*blob.Local
+	blob.Store
 	seen map[[32]byte]bool
 }
 
 func (c *collecting) Put(ctx context.Context, ref blob.Ref, content func(io.Writer) error) (bool, error) {
-	existed, err := c.Local.Put(ctx, ref, content)
+	existed, err := c.Store.Put(ctx, ref, content)
 	if err == nil && !c.seen[ref.SHA256] {
 		c.seen[ref.SHA256] = true
-		err = c.Local.Delete(ctx, ref.SHA256)
+		err = c.Store.Delete(ctx, ref.SHA256)
 	}
 	return existed, err
 }

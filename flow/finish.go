@@ -93,7 +93,10 @@ func (m *Mail) keep(ctx context.Context, header []message.HeaderEdit) (sisa.Gran
 	if err != nil {
 		return sisa.Grant{}, err
 	}
-	if err := m.store(ctx); err != nil {
+	if err := m.makeRecord(); err != nil {
+		return sisa.Grant{}, err
+	}
+	if err := m.put(ctx); err != nil {
 		return sisa.Grant{}, err
 	}
 	m.copied = len(copies) > 0
@@ -102,7 +105,7 @@ func (m *Mail) keep(ctx context.Context, header []message.HeaderEdit) (sisa.Gran
 		return sisa.Grant{}, err
 	}
 	// A collector may have taken an old blob just before our commit used it.
-	return issued, m.store(ctx)
+	return issued, m.put(ctx)
 }
 
 func nobody(int) bool { return false }

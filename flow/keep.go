@@ -23,12 +23,12 @@ import (
 // the database stays small.
 const inlineSkeleton = 32 << 10
 
-// store puts the parts that are taken, and the record's skeleton, into the
-// blob store. It is harmless to repeat.
-func (m *Mail) store(ctx context.Context) error {
+// put puts the parts that are taken, the copies and the record's skeleton into
+// the blob store. It is harmless to repeat.
+func (m *Mail) put(ctx context.Context) error {
 	for _, p := range m.taken {
 		ref := blob.Ref{SHA256: p.Content.SHA256, Size: p.Content.Size}
-		existed, err := m.engine.Blobs.Put(ctx, ref, func(w io.Writer) error { return p.DecodeTo(w, m.spool) })
+		existed, err := m.drafts.put(ctx, m.engine.Blobs, p.Index, ref, func(w io.Writer) error { return p.DecodeTo(w, m.spool) })
 		if err != nil {
 			return fmt.Errorf("store part %d: %w", p.Index, err)
 		}
@@ -38,11 +38,6 @@ func (m *Mail) store(ctx context.Context) error {
 	}
 	if err := m.storeCopies(ctx); err != nil {
 		return err
-	}
-	if m.record == nil {
-		if err := m.makeRecord(); err != nil {
-			return err
-		}
 	}
 	return m.storeSkeleton(ctx)
 }

@@ -41,6 +41,7 @@ type Mail struct {
 	passes     string // why no attachment becomes a link, whatever the body holds
 	needsBody  bool   // false: envelope and header decided everything
 
+	drafts    drafts
 	spool     *spool.Buffer
 	inspector *message.Inspector
 	scanner   *message.Scanner
@@ -105,6 +106,7 @@ func (m *Mail) Close() {
 	if m.skeleton != nil {
 		m.skeleton.Close()
 	}
+	m.drafts.close()
 }
 
 // Finish decides the message at its end and makes everything durable that

@@ -267,7 +267,11 @@ func (m *Mail) storeCopies(ctx context.Context) error {
 			continue
 		}
 		done[k.of] = true
-		existed, err := m.engine.Blobs.Put(ctx, k.of.ref, k.of.write)
+		part := k.of.fact.Part
+		if k.of.inner > 0 {
+			part = -1
+		}
+		existed, err := m.drafts.put(ctx, m.engine.Blobs, part, k.of.ref, k.of.write)
 		if err != nil {
 			return fmt.Errorf("store %q for the vault: %w", k.of.fact.Name, err)
 		}

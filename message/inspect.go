@@ -14,6 +14,11 @@ type Inspector struct {
 	outside hash.Hash // bytes no leaf's content hash accounts for
 	leaves  hash.Hash // one line a leaf
 
+	// copyTo, if not nil, is asked for each leaf where its decoded content goes
+	// to beside; nil is nowhere.
+	copyTo func(p *Part) io.Writer
+	copy   io.Writer
+
 	content hash.Hash
 	size    int64
 	prefix  []byte // of the decoded content, for sniffing
@@ -27,6 +32,11 @@ type Inspector struct {
 func NewInspector() *Inspector {
 	return &Inspector{outside: sha256.New(), leaves: sha256.New(), content: sha256.New()}
 }
+
+// CopyTo has decoded content written as it goes by. to is asked when the first
+// bytes of a leaf come, after its header is known, and may return nil. A writer
+// that fails keeps that to itself.
+func (in *Inspector) CopyTo(to func(p *Part) io.Writer) { in.copyTo = to }
 
 // Outside implements Sink.
 func (in *Inspector) Outside(b []byte) { in.outside.Write(b) }
@@ -48,6 +58,9 @@ func (d decoded) Write(b []byte) (int, error) {
 	if room := SniffLen - len(d.in.prefix); room > 0 {
 		d.in.prefix = append(d.in.prefix, b[:min(room, len(b))]...)
 	}
+	if d.in.copy != nil {
+		d.in.copy.Write(b)
+	}
 	return len(b), nil
 }
 
@@ -55,6 +68,9 @@ func (in *Inspector) begin(p *Part) {
 	in.part = p
 	in.size, in.prefix = 0, in.prefix[:0]
 	in.content.Reset()
+	if in.copy = nil; in.copyTo != nil {
+		in.copy = in.copyTo(p)
+	}
 	switch p.Encoding {
 	case "base64":
 		in.base64.reset(decoded{in}, in.outside)

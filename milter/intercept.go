@@ -19,7 +19,7 @@ func (s *session) intercept(code gomilter.Code, payload []byte) (bool, error) {
 		return false, s.negotiate(payload)
 	case gomilter.CodeMacro:
 		stage, macros, err := parseMacros(payload)
-		if err == nil {
+		if err == nil && hasMacros(stage) {
 			s.macros[stage] = macros
 		}
 		return false, err

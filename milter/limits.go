@@ -15,6 +15,12 @@ const (
 	// maxRecipients of one transaction. RFC 5321 section 4.5.3.1.8 asks for 100,
 	// Postfix admits 1,000 by default, Sendmail any number.
 	maxRecipients = 100_000
+	// maxEnvelope is the most that the recipients of one transaction may take, in
+	// bytes as they come: maxRecipients of ordinary length, and twice that.
+	maxEnvelope = 16 << 20
+	// maxMacro is the longest value of a macro that is kept, in bytes. Queue ids
+	// and login names have a few dozen; a login name that was cut would be another.
+	maxMacro = 4 << 10
 	// maxChunk is the most a body packet may carry (SMFIR_REPLBODY), in bytes.
 	maxChunk = 65535
 	// maxEdit is the longest packet with a header edit: Sendmail refuses what is
@@ -36,10 +42,13 @@ const (
 	// one line of Sendmail's queue file and one of Postfix's log.
 	maxReason = 250
 
-	// readBuffer and writeBuffer are held by every connection, in bytes. A full
-	// body chunk goes past the latter.
-	readBuffer  = 64 << 10
-	writeBuffer = 8 << 10
+	// readBuffer and writeBuffer are held by every connection, idle ones too, in
+	// bytes: one page each. Body chunks go past both.
+	readBuffer  = 4 << 10
+	writeBuffer = 4 << 10
+	// keptPacket is the largest packet whose memory is kept for the next, in
+	// bytes: more than a usual header field has.
+	keptPacket = 4 << 10
 
 	// packetTimeout is how long the rest of a packet may take to arrive: MTAs
 	// write packets whole, so a longer pause is a stalled host.
@@ -61,6 +70,11 @@ const (
 	// acceptPause follows an accept that failed, for example for want of file
 	// descriptors.
 	acceptPause = 100 * time.Millisecond
+	// placeTimeout is how long a connection over the limit waits for one of the
+	// others to end before it is closed: less than the 10 s (Sendmail) and 30 s
+	// (Postfix) that an MTA waits for our first word, so that its SMTP client is
+	// told to come again instead of being kept.
+	placeTimeout = 5 * time.Second
 	// fullLogInterval is the least time between two warnings that all
 	// connections are in use.
 	fullLogInterval = time.Minute

@@ -117,10 +117,23 @@ func parseMacros(data []byte) (stage gomilter.Code, macros map[string]string, er
 	for i := 0; i+1 < len(list); i += 2 {
 		switch name := strings.TrimSuffix(strings.TrimPrefix(list[i], "{"), "}"); name {
 		case macroQueueID, macroLogin, macroDaemon, macroTLS, macroMailer, macroVersion:
-			macros[name] = list[i+1]
+			if len(list[i+1]) > maxMacro {
+				return 0, nil, fmt.Errorf("macro %s of %d bytes, %d are allowed", name, len(list[i+1]), maxMacro)
+			}
+			macros[strings.Clone(name)] = strings.Clone(list[i+1]) // the packet itself may be long
 		}
 	}
 	return gomilter.Code(data[0]), macros, nil
+}
+
+// hasMacros tells the commands whose macros are made use of.
+func hasMacros(c gomilter.Code) bool {
+	switch c {
+	case gomilter.CodeConn, gomilter.CodeHelo, gomilter.CodeMail, gomilter.CodeRcpt,
+		gomilter.CodeData, gomilter.CodeEOH, gomilter.CodeEOB:
+		return true
+	}
+	return false
 }
 
 // parsePath reads the arguments of MAIL or RCPT: the path as it came, the

@@ -28,10 +28,13 @@ func (s *session) RcptTo(string, *gomilter.Modifier) (gomilter.Response, error) 
 	macros := s.take(gomilter.CodeRcpt)
 	learn(x.env, macros)
 	r := flow.Recipient{Address: address, Args: args}
+	x.envelope += len(s.payload)
 	switch {
 	case macros[macroMailer] == "error": // the MTA has refused it
 	case len(x.env.Recipients) == maxRecipients:
 		x.err = fmt.Errorf("more than %d recipients", maxRecipients)
+	case x.envelope > maxEnvelope:
+		x.err = fmt.Errorf("recipients of more than %d bytes", maxEnvelope)
 	default:
 		if refused := s.checkRecipient(r); refused != nil {
 			return refused, nil

@@ -21,7 +21,9 @@ type Server struct {
 	handler  Handler
 	log      *slog.Logger
 	progress time.Duration
-	slots    chan struct{} // one per connection
+	slots    chan struct{} // one per connection that is served
+	waiting  chan struct{} // one per connection that waits for a place
+	patience time.Duration // how long it does
 	closing  chan struct{} // closed by Shutdown
 
 	mu       sync.Mutex // guards what follows
@@ -30,7 +32,7 @@ type Server struct {
 	shut     bool
 
 	active   sync.WaitGroup // connections
-	lastFull time.Time      // of the last warning; Serve's own
+	lastFull time.Time      // of the last warning that all are in use; guarded by mu
 }
 
 // New makes a server from a configuration that is valid.
@@ -39,6 +41,8 @@ func New(cfg Config, h Handler, log *slog.Logger) *Server {
 		cfg: cfg, handler: h, log: log,
 		progress: progressInterval,
 		slots:    make(chan struct{}, cfg.MaxConnections),
+		waiting:  make(chan struct{}, cfg.MaxConnections),
+		patience: placeTimeout,
 		closing:  make(chan struct{}),
 		sessions: make(map[*session]struct{}),
 	}
@@ -82,38 +86,67 @@ func (s *Server) Serve() error {
 	if ln == nil {
 		return errors.New("milter: Serve before Listen")
 	}
-	for s.acquire() {
+	for {
 		conn, err := ln.Accept()
-		if err != nil {
-			<-s.slots
-			if s.pauseAfter(err) {
-				continue
-			}
-			break
+		switch {
+		case err == nil:
+			s.admit(conn)
+		case !s.pauseAfter(err):
+			return nil
 		}
-		s.serve(conn)
 	}
-	return nil
 }
 
-// acquire waits for a free place, so that what is over the limit waits in the
-// kernel's queue. It is false at shutdown.
-func (s *Server) acquire() bool {
+// admit serves a connection at once if there is a place for it, or lets it wait
+// for one. It never blocks.
+func (s *Server) admit(conn net.Conn) {
 	select {
 	case s.slots <- struct{}{}:
-		return true
+		s.serve(conn)
+		return
 	default:
 	}
-	if now := time.Now(); now.Sub(s.lastFull) >= fullLogInterval {
-		s.lastFull = now
-		s.log.Warn("all milter connections are in use, new ones wait: raise milter.max_connections if this lasts",
-			"max_connections", s.cfg.MaxConnections)
+	select {
+	case s.waiting <- struct{}{}:
+		s.tellFull("all milter connections are in use, new ones wait: raise milter.max_connections if this lasts")
+		go func() {
+			defer func() { <-s.waiting }()
+			s.await(conn)
+		}()
+	default:
+		s.tellFull("milter connections closed: all are in use, and as many wait: raise milter.max_connections")
+		conn.Close()
 	}
+}
+
+// await serves a connection as soon as there is a place, or closes it: the MTA
+// then does what it does without a milter, and keeps nobody waiting.
+func (s *Server) await(conn net.Conn) {
+	timer := time.NewTimer(s.patience)
+	defer timer.Stop()
 	select {
 	case s.slots <- struct{}{}:
-		return true
+		s.serve(conn)
+		return
+	case <-timer.C:
+		s.log.Warn("milter connection closed: no other one ended in time, raise milter.max_connections",
+			"mta", conn.RemoteAddr().String(), "waited", s.patience, "max_connections", s.cfg.MaxConnections)
 	case <-s.closing:
-		return false
+	}
+	conn.Close()
+}
+
+// tellFull warns that all connections are in use, but not every time.
+func (s *Server) tellFull(text string) {
+	s.mu.Lock()
+	now := time.Now()
+	quiet := now.Sub(s.lastFull) < fullLogInterval
+	if !quiet {
+		s.lastFull = now
+	}
+	s.mu.Unlock()
+	if !quiet {
+		s.log.Warn(text, "max_connections", s.cfg.MaxConnections)
 	}
 }
 
@@ -154,6 +187,10 @@ func (s *Server) serve(conn net.Conn) {
 	// ends by closing it, and its listener has nothing more to give.
 	engine.Serve(&oneShot{conn: sess.tap})
 }
+
+// Full tells whether all connections that are allowed are in use: new ones wait
+// in the kernel's queue, unanswered.
+func (s *Server) Full() bool { return len(s.slots) == cap(s.slots) }
 
 func (s *Server) remove(sess *session) {
 	s.mu.Lock()

@@ -108,7 +108,7 @@ func (t *tap) next() error {
 // readPacket reads one packet into buf. Of a body chunk it leaves the content
 // in r, so that go-milter reads it straight into its own memory.
 func (t *tap) readPacket() (gomilter.Code, []byte, error) {
-	if cap(t.buf) > readBuffer { // after an unusually long header field
+	if cap(t.buf) > keptPacket { // after an unusually long header field
 		t.buf = nil
 	}
 	t.buf = append(t.buf[:0], make([]byte, packetHead)...)

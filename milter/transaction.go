@@ -29,6 +29,8 @@ var (
 type transaction struct {
 	env    *flow.Envelope
 	paths  []string // of env.Recipients, as they came
+	// envelope is the bytes of the recipients so far.
+	envelope int
 	ref    string   // names the message in its 451 answer and in the log
 	log    *slog.Logger
 	header headerBlock

@@ -218,7 +218,7 @@ func (e *evaluation) report(slot Slot, r *rule) (RuleError, bool) {
 func (e *evaluation) ResolveName(name string) (any, bool) {
 	switch name {
 	case attachmentName:
-		if e.stage < atEnd {
+		if len(e.attachments) == 0 {
 			return e.unknown, true
 		}
 		return &e.attachments[e.attachment], true

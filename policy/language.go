@@ -166,10 +166,14 @@ func (p *personValues) field(i int) ref.Val {
 // attachmentValues is the same for an attachment.
 type attachmentValues struct {
 	of     *Attachment
+	begun  bool // only its header has come
 	values [len(attachmentFacts)]ref.Val
 }
 
 func (a *attachmentValues) field(i int) ref.Val {
+	if a.begun && !knownEarly[attachmentFacts[i].name] {
+		return types.NewUnknown(0, nil)
+	}
 	if a.values[i] == nil {
 		a.values[i] = attachmentFacts[i].get(a.of)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -22,6 +23,8 @@ const (
 	boss  = "boss@acmecorp.test"
 	gina  = "gina@acmecorp.test"
 	ghost = "ghost@acmecorp.test"
+	// refusedThere is refused by the MTA that takes Cloakroom's own mail.
+	refusedThere = "gina+refused@gapps.acmecorp.test"
 )
 
 // Addresses that tell on loopback who speaks: our own users speak from
@@ -38,6 +41,9 @@ type world struct {
 	ours     *testserver.Postfix // with Cloakroom
 	other    *testserver.Postfix // plays the hosted system
 	internet *testserver.Postfix // everybody else
+
+	submitListener string // where our Postfix takes mail of Cloakroom's own
+	submitPlace    string // where Cloakroom sends it
 }
 
 func freePorts(t *testing.T, n int) []int {
@@ -64,21 +70,52 @@ const coexistenceUsers = `users:
   - {address: carol@acmecorp.test}
 `
 
-// newWorld starts it. route are more lines of the route, rules the rules;
-// without submits nobody takes mail of Cloakroom's own.
-func newWorld(t *testing.T, route, rules string, submits bool) *world {
+// listenerGateway is a gateway known by its listener.
+const listenerGateway = "    gateways: {networks: [" + otherIP + "/32], daemon: gapps-in}\n"
+
+// withSRS are the lines of a route that rewrites senders.
+const withSRS = "    srs: true\n    srs_domain: srs.acmecorp.test\n"
+
+// worldOptions are what worlds differ in.
+type worldOptions struct {
+	route, rules string            // more lines of the route; the rules
+	files        map[string]string // beside the configuration
+	submit       submitPlace
+	ours, other  map[string]string // parameters of their Postfix
+	services     func(*daemon) []string
+	moved        []string // have mailboxes in the other system as well
+}
+
+// submitPlace is where Cloakroom sends mail of its own.
+type submitPlace int
+
+const (
+	submits     submitPlace = iota
+	submitsNot              // there is no such place
+	submitsAway             // it cannot be reached, see world.submitReturns
+)
+
+// newWorld starts it.
+func newWorld(t *testing.T, o worldOptions) *world {
 	t.Helper()
-	ports := freePorts(t, 5)
+	ports := freePorts(t, 6)
 	oursPort, gatewayPort, submitPort, otherPort, internetPort := ports[0], ports[1], ports[2], ports[3], ports[4]
 	config := "directory: {file: users.yaml}\ntrusted: [127.0.0.1/32]\n"
-	if submits {
-		config += fmt.Sprintf("submit: {smtp: \"127.0.0.1:%d\"}\n", submitPort)
+	place := address(submitPort)
+	if o.submit == submitsAway {
+		place = address(ports[5])
 	}
-	config += "coexistence:\n  - domain: acmecorp.test\n    alternate: gapps.acmecorp.test\n    group: gapps\n" +
-		"    gateways: {networks: [" + otherIP + "/32], daemon: gapps-in}\n" + route + rules
-	w := &world{t: t, d: newDaemon(t, config)}
-	if err := os.WriteFile(filepath.Join(w.d.Folder, "users.yaml"), []byte(coexistenceUsers), 0o600); err != nil {
-		t.Fatal(err)
+	if o.submit != submitsNot {
+		config += fmt.Sprintf("submit: {smtp: %q}\n", place)
+	}
+	config += "coexistence:\n  - domain: acmecorp.test\n    alternate: gapps.acmecorp.test\n    group: gapps\n" + o.route + o.rules
+	w := &world{t: t, d: newDaemon(t, config), submitListener: address(submitPort), submitPlace: place}
+	files := map[string]string{"users.yaml": coexistenceUsers}
+	maps.Copy(files, o.files)
+	for name, content := range files {
+		if err := os.WriteFile(filepath.Join(w.d.Folder, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	w.d.start()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -99,10 +136,19 @@ func newWorld(t *testing.T, route, rules string, submits bool) *world {
 		})
 		return p
 	}
+	services := []string{
+		fmt.Sprintf("127.0.0.1:%d inet n - n - - smtpd -o milter_macro_daemon_name=gapps-in", gatewayPort),
+		fmt.Sprintf("127.0.0.1:%d inet n - n - - smtpd -o smtpd_milters= -o cleanup_service_name=cleanup-own -o local_header_rewrite_clients= -o { smtpd_recipient_restrictions = check_recipient_access inline:{ {%s=550 5.7.9 no such thing here} } }",
+			submitPort, refusedThere),
+		"cleanup-own unix n - n - 0 cleanup -o cleanup_replace_stray_cr_lf=no",
+	}
+	if o.services != nil {
+		services = append(services, o.services(w.d)...)
+	}
 	w.ours = start(testserver.PostfixOptions{
 		Port: oursPort, MilterAddr: w.d.MilterAddr, Mailboxes: []string{bob, carol},
 		Routes: map[string]string{"gapps.acmecorp.test": address(otherPort), "ext.test": address(internetPort)},
-		Extra: map[string]string{
+		Extra: with(o.ours, map[string]string{
 			"mynetworks": "127.0.0.1/32",
 			// Everybody in the directory exists, wherever his mailbox is, and so
 			// do rewritten senders.
@@ -112,16 +158,16 @@ func newWorld(t *testing.T, route, rules string, submits bool) *world {
 			"smtpd_relay_restrictions":        "permit_mynetworks, reject_unauth_destination",
 			"smtpd_reject_unlisted_recipient": "yes",
 			"recipient_delimiter":             "+",
-		},
-		Services: []string{
-			fmt.Sprintf("127.0.0.1:%d inet n - n - - smtpd -o milter_macro_daemon_name=gapps-in", gatewayPort),
-			fmt.Sprintf("127.0.0.1:%d inet n - n - - smtpd -o smtpd_milters= -o cleanup_service_name=cleanup-own -o local_header_rewrite_clients=", submitPort),
-			"cleanup-own unix n - n - 0 cleanup -o cleanup_replace_stray_cr_lf=no",
-		},
+		}),
+		Services: services,
 	})
+	there := ""
+	for _, m := range append([]string{boss, gina}, o.moved...) {
+		there += " {" + m + "=virtual:}"
+	}
 	w.other = start(testserver.PostfixOptions{
-		Port: otherPort, Mailboxes: []string{boss, gina},
-		Extra: map[string]string{
+		Port: otherPort, Mailboxes: append([]string{boss, gina}, o.moved...),
+		Extra: with(o.other, map[string]string{
 			"mynetworks":                      "127.0.0.1/32",
 			"smtp_bind_address":               otherIP,
 			"relay_domains":                   "gapps.acmecorp.test",
@@ -132,9 +178,9 @@ func newWorld(t *testing.T, route, rules string, submits bool) *world {
 			"smtpd_relay_restrictions":        "permit_mynetworks, reject_unauth_destination",
 			// Known users here, everybody else of the domain to the first system.
 			"virtual_transport": "error:unknown",
-			"transport_maps": fmt.Sprintf("inline:{ {boss@acmecorp.test=virtual:} {gina@acmecorp.test=virtual:} {acmecorp.test=smtp:[127.0.0.1]:%d} {ext.test=smtp:[127.0.0.1]:%d} {srs.acmecorp.test=smtp:[127.0.0.1]:%d} }",
-				gatewayPort, internetPort, oursPort),
-		},
+			"transport_maps": fmt.Sprintf("inline:{%s {acmecorp.test=smtp:[127.0.0.1]:%d} {ext.test=smtp:[127.0.0.1]:%d} {srs.acmecorp.test=smtp:[127.0.0.1]:%d} }",
+				there, gatewayPort, internetPort, oursPort),
+		}),
 	})
 	w.internet = start(testserver.PostfixOptions{
 		Port: internetPort, Mailboxes: []string{dave},
@@ -144,7 +190,13 @@ func newWorld(t *testing.T, route, rules string, submits bool) *world {
 	return w
 }
 
-// empty checks that nobody got more than the counted mails, once all queues
+// with adds parameters to others.
+func with(more, usual map[string]string) map[string]string {
+	maps.Copy(usual, more)
+	return usual
+}
+
+// settled checks that nobody got more than the counted mails, once all queues
 // have run dry.
 func (w *world) settled(want map[string]int) {
 	w.t.Helper()
@@ -203,7 +255,7 @@ func plainMail(from, to, subject string) []byte {
 // TestTwelveFlowsOfTwoMailSystems: every mail ends in the right mailbox exactly
 // once, or is refused with the right code; no loop survives.
 func TestTwelveFlowsOfTwoMailSystems(t *testing.T) {
-	w := newWorld(t, "    srs: true\n    srs_domain: srs.acmecorp.test\n", linkAll, true)
+	w := newWorld(t, worldOptions{route: listenerGateway + withSRS, rules: linkAll})
 
 	t.Run("inbound to each side", func(t *testing.T) {
 		send(t, w.internet, dave, []string{bob}, plainMail(dave, bob, "to bob"))

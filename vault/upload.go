@@ -135,6 +135,22 @@ func Get(ctx context.Context, q db.Tx, job string) (*Record, error) {
 	return r, nil
 }
 
+// Forget deletes the row of an upload that will not be made; one that was made
+// stays.
+func Forget(ctx context.Context, tx db.Tx, job string) error {
+	if _, err := tx.ExecContext(ctx, `DELETE FROM uploads WHERE job = $1 AND done = 0`, job); err != nil {
+		return fmt.Errorf("forget upload %s: %w", job, err)
+	}
+	return nil
+}
+
+// PathContains chooses the jobs of uploads whose path, as it was asked for,
+// contains a text, in whatever case.
+func PathContains(part string) *jobs.Condition {
+	return &jobs.Condition{Args: []any{jobs.Containing(part)},
+		SQL: `EXISTS (SELECT 1 FROM uploads u WHERE u.job = key AND LOWER(u.wanted) LIKE LOWER(?) ESCAPE '\')`}
+}
+
 // OfMail lists the uploads of a mail.
 func OfMail(ctx context.Context, q db.Tx, mail ledger.Key) ([]Record, error) {
 	return list(ctx, q, `WHERE mail = $1 ORDER BY target, wanted`, mail[:])

@@ -1,10 +1,11 @@
 package main
 
-// cloakroom links list | show
+// cloakroom links list | show | downloads
 
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 
 	"github.com/spf13/cobra"
@@ -14,28 +15,37 @@ import (
 	"cloakroom/sisa"
 )
 
-// defaultRows is how many links are listed when nobody says.
+// defaultRows is how many rows are listed when nobody says.
 const defaultRows = 100
 
 func newLinksCmd(g *globals) *cobra.Command {
 	return group(&cobra.Command{
 		Use:     "links",
-		Short:   "Look at the links that were made",
+		Short:   "Look at the links that were made, change them, and restore the mails behind them",
 		Example: "  cloakroom links list\n  cloakroom links show 3fa9",
-	}, newLinksListCmd(g), newLinksShowCmd(g))
+	}, newLinksListCmd(g), newLinksShowCmd(g), newLinksRevokeCmd(g), newLinksExtendCmd(g), newLinksDownloadsCmd(g),
+		newLinksRestoreCmd(g), newLinksHoldCmd(g), newLinksReleaseCmd(g), newLinksHoldsCmd(g))
 }
 
 func newLinksListCmd(g *globals) *cobra.Command {
-	var filter sisa.Filter
+	var flags linkFlags
+	var limit int
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List links, newest first",
 		Long: `Lists links, newest first: id, when made, expiry, files, downloads, sender and subject.
 The id is no secret and opens nothing; the token in a mail is kept nowhere.`,
-		Example: "  cloakroom links list --sender alice@acmecorp.com\n  cloakroom links list --json | jq .[0]",
-		Args:    noArgs,
+		Example: `  cloakroom links list --sender alice@acmecorp.com
+  cloakroom links list --recipient @example.org --file '*.pdf' --newer 7d
+  cloakroom links list --json | jq .[0]`,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			filter, err := flags.filter()
+			if err != nil {
+				return err
+			}
+			filter.Limit = limit
 			return g.withStore(cmd, false, func(_ *config.Config, s *app.Store, _ *slog.Logger) error {
 				rows, err := s.Links.List(cmd.Context(), filter)
 				if err != nil {
@@ -48,26 +58,32 @@ The id is no secret and opens nothing; the token in a mail is kept nowhere.`,
 			})
 		},
 	}
-	cmd.Flags().StringVar(&filter.Mails.Sender, "sender", "", "only links of this envelope sender")
-	cmd.Flags().IntVar(&filter.Limit, "limit", defaultRows, "rows at most")
+	flags.register(cmd)
+	cmd.Flags().IntVar(&limit, "limit", defaultRows, "rows at most; 0 lists all")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
 	return cmd
 }
 
 func newLinksShowCmd(g *globals) *cobra.Command {
-	var asJSON bool
+	var asJSON, withURL bool
 	cmd := &cobra.Command{
 		Use:   "show ID",
 		Short: "Show one link: its mail, its files and what was downloaded",
 		Long: `Shows the link whose id begins with ID. The address itself can be given too, in quotes:
-what is looked up is the hash of its token.`,
+what is looked up is the hash of its token. With --url the address is made again and
+printed: whoever reads it can fetch the files.`,
 		Example: "  cloakroom links show 3fa9\n  cloakroom links show 'https://files.acmecorp.com/d/…'",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return g.withStore(cmd, false, func(_ *config.Config, s *app.Store, _ *slog.Logger) error {
+			return g.withStore(cmd, false, func(cfg *config.Config, s *app.Store, _ *slog.Logger) error {
 				d, err := s.LinkDetail(cmd.Context(), args[0])
 				if err != nil {
 					return err
+				}
+				if withURL {
+					if d.URL, err = s.LinkURL(cfg, &d.Row); err != nil {
+						return err
+					}
 				}
 				if asJSON {
 					return printJSON(cmd, d)
@@ -76,6 +92,50 @@ what is looked up is the hash of its token.`,
 			})
 		},
 	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
+	cmd.Flags().BoolVar(&withURL, "url", false, "print the address too, which opens the link")
+	return cmd
+}
+
+func newLinksDownloadsCmd(g *globals) *cobra.Command {
+	var flags linkFlags
+	var limit int
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "downloads [ID]",
+		Short: "List what was downloaded, by whom and when, newest first",
+		Long: `Lists downloads of all links, of those that are selected, or of the one whose id begins
+with ID. --older and --newer are about the downloads. How long they are kept is set by
+store.keep_downloads.`,
+		Example: "  cloakroom links downloads --newer 7d\n  cloakroom links downloads 3fa9 --json",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			filter, err := flags.filter()
+			if err != nil {
+				return err
+			}
+			filter.Limit = limit
+			return g.withStore(cmd, false, func(_ *config.Config, s *app.Store, _ *slog.Logger) error {
+				if len(args) > 0 {
+					row, err := s.LinkRow(cmd.Context(), args[0])
+					if err != nil {
+						return err
+					}
+					filter.ID = row.ID
+				}
+				rows, err := s.Links.DownloadLog(cmd.Context(), filter)
+				if err != nil {
+					return err
+				}
+				if asJSON {
+					return printJSON(cmd, append([]sisa.DownloadRow{}, rows...))
+				}
+				return app.PrintDownloads(cmd.OutOrStdout(), rows)
+			})
+		},
+	}
+	flags.register(cmd)
+	cmd.Flags().IntVar(&limit, "limit", defaultRows, "rows at most; 0 lists all")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
 	return cmd
 }
@@ -89,3 +149,6 @@ func printJSON(cmd *cobra.Command, v any) error {
 	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s\n", text)
 	return err
 }
+
+// printJSONLine writes v for programs on a line of its own.
+func printJSONLine(w io.Writer, v any) error { return json.NewEncoder(w).Encode(v) }

@@ -63,6 +63,7 @@ flight, stores each once, and puts links in their place.`,
 		newDirectoryCmd(g),
 		newCoexistenceCmd(g),
 		newVersionCmd(g),
+		newDocsCmd(g),
 		exitCodesTopic(),
 	)
 	markRunning(root, g)

@@ -1,6 +1,6 @@
 package main
 
-// cloakroom store stats
+// cloakroom store and its first command, stats
 
 import (
 	"log/slog"
@@ -16,7 +16,7 @@ func newStoreCmd(g *globals) *cobra.Command {
 		Use:     "store",
 		Short:   "Look after what is stored",
 		Example: "  cloakroom store stats",
-	}, newStoreStatsCmd(g))
+	}, newStoreStatsCmd(g), newStoreVerifyCmd(g), newStoreGCCmd(g), newStoreWhereCmd(g), newStoreForgetCmd(g), newStorePurgeCmd(g))
 }
 
 func newStoreStatsCmd(g *globals) *cobra.Command {

@@ -68,7 +68,12 @@ func Serve(ctx context.Context, path string, cfg *config.Config, log *slog.Logge
 		return err
 	}
 	d := &daemon{live: live, work: work, users: users, log: log, milter: milter.New(cfg.Milter.Config, handler{engine}, log)}
-	site := web.New(cfg.Web, store.Links, blobs{store}, store.Secret.Derive(labelDownload), time.Now, log)
+	d.manager = &notifier{log: log}
+	d.check = &selfCheck{store: store, milter: d.milter}
+	site, err := web.Open(cfg.Web, web.Parts{Links: store.Links, Blobs: blobs{store}, Key: store.Secret.Derive(labelDownload)}, time.Now, log)
+	if err != nil {
+		return fmt.Errorf("web.%w", err)
+	}
 	d.web = web.NewServer(site, log)
 	return d.run(ctx, cfg)
 }
@@ -93,6 +98,9 @@ type daemon struct {
 	milter *milter.Server
 	work   *work
 	web    *http.Server
+
+	manager *notifier // the service manager, if there is one
+	check   *selfCheck
 }
 
 func (d *daemon) run(ctx context.Context, cfg *config.Config) error {
@@ -110,10 +118,14 @@ func (d *daemon) run(ctx context.Context, cfg *config.Config) error {
 		return err
 	}
 	go func() { failed <- wrap("queue", d.work.wait()) }()
-	go func() { failed <- wrap("web", d.web.Serve(pages)) }()
+	go func() { failed <- wrap("web", web.Serve(d.web, pages)) }()
 	go func() { failed <- wrap("milter", d.milter.Serve()) }()
 	d.log.Info("ready", "milter", d.milter.Addr().String(), "web", pages.Addr().String(), "url", cfg.Web.URL,
 		"mode", cfg.Mode, "rules", len(cfg.Rules))
+	d.manager.ready(d.statusLine())
+	alive, dead := context.WithCancel(ctx)
+	defer dead()
+	go d.manager.feed(alive, d.check.run)
 
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
@@ -144,6 +156,9 @@ func wrap(what string, err error) error {
 
 // reload takes a new configuration into force, or keeps the old one.
 func (d *daemon) reload() {
+	d.manager.reloading()
+	outcome := "the last reload failed: the configuration before it stays in force; "
+	defer func() { d.manager.ready(outcome + d.statusLine()) }()
 	restart, warnings, err := d.live.Reload()
 	for _, w := range warnings {
 		d.log.Warn("configuration: " + w.Headline())
@@ -155,6 +170,7 @@ func (d *daemon) reload() {
 	if err := d.users.Reload(); err != nil {
 		d.log.Error("directory not reloaded: the users read before stay", "err", err)
 	}
+	outcome = ""
 	d.log.Info("configuration reloaded", "rules", len(d.live.Current().Rules))
 	if len(restart) > 0 {
 		d.log.Warn("these keys changed and take effect at the next start only: " + strings.Join(restart, ", "))
@@ -163,6 +179,8 @@ func (d *daemon) reload() {
 
 // drain ends the daemon: mail first, as nobody loses a download.
 func (d *daemon) drain() error {
+	d.check.closing.Store(true)
+	d.manager.stopping()
 	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
 	defer cancel()
 	err := d.milter.Shutdown(ctx)

@@ -5,12 +5,14 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 
 	"cloakroom/flow"
 	"cloakroom/message"
 	"cloakroom/sisa"
+	"cloakroom/sisa/web"
 )
 
 // table writes rows in columns.
@@ -40,8 +42,11 @@ func PrintLinks(w io.Writer, rows []sisa.Row) error {
 		fmt.Fprintln(t, "ID\tCREATED\tEXPIRES\tFILES\tSIZE\tDOWNLOADS\tSENDER\tSUBJECT")
 		for _, r := range rows {
 			expires := when(r.Expires, "never")
-			if !r.Revoked.IsZero() {
-				expires = "revoked"
+			if r.State != sisa.Active {
+				expires = string(r.State)
+			}
+			if !r.Forgotten.IsZero() {
+				r.Sender = "(forgotten)"
 			}
 			fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%d\t%s\t%s\n", r.ID[:12], when(r.Created, ""), expires, r.Files,
 				message.FormatSize(r.Bytes), r.Downloads, plain(r.Sender), plain(r.Subject))
@@ -59,6 +64,7 @@ func PrintLinkDetail(w io.Writer, d *LinkDetail) error {
 		if !d.Revoked.IsZero() {
 			fmt.Fprintf(t, "revoked\t%s\n", when(d.Revoked, ""))
 		}
+		printLinkState(t, d)
 		fmt.Fprintf(t, "mail\t%s\n", d.Mail)
 		fmt.Fprintf(t, "queue id\t%s\n", plain(m.QueueID))
 		fmt.Fprintf(t, "message-id\t%s\n", plain(m.MessageID))
@@ -88,7 +94,11 @@ func PrintLinkDetail(w io.Writer, d *LinkDetail) error {
 	return table(w, func(t io.Writer) {
 		fmt.Fprintln(t, "DOWNLOADED\tPART\tCLIENT\tAGENT")
 		for _, x := range d.Downloads {
-			fmt.Fprintf(t, "%s\t%d\t%s\t%s\n", when(x.At, ""), x.Part, plain(x.Client), plain(x.Agent))
+			part := strconv.Itoa(x.Part)
+			if x.Part == web.AllParts {
+				part = "all"
+			}
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", when(x.At, ""), part, plain(x.Client), plain(x.Agent))
 		}
 	})
 }

@@ -154,3 +154,14 @@ func splitKey(section, text string) (key, message string) {
 	}
 	return section, text
 }
+
+// webFiles looks at the files that the pages need, once their paths are known.
+func (c *checker) webFiles() {
+	if slices.ContainsFunc(c.ps.errors, func(p Problem) bool { return strings.HasPrefix(p.Key, "web") }) {
+		return
+	}
+	for _, err := range splitErrors(c.cfg.Web.CheckFiles()) {
+		key, message := splitKey("web", err.Error())
+		c.fail(key, "%s", message)
+	}
+}

@@ -68,6 +68,7 @@ func Parse(name string, data []byte) (*Config, []Warning, error) {
 	cfg.resolve(folder)
 	c.secrets()
 	c.vaultFiles()
+	c.webFiles()
 	if err := ps.err(); err != nil {
 		return nil, ps.warnings(), err
 	}

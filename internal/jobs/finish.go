@@ -32,14 +32,11 @@ type ended struct {
 const (
 	howDone    = "done"
 	howDropped = "dropped"
+	howStays   = "stays" // it was to be dropped, and is under way meanwhile
 )
 
-func journal(how string, keys ...string) db.Entry {
-	var entry db.Entry
-	for _, key := range keys {
-		entry = append(entry, db.Fact{Kind: "job", Data: ended{key, how}})
-	}
-	return entry
+func journal(how, key string) db.Entry {
+	return db.Entry{{Kind: "job", Data: ended{key, how}}}
 }
 
 // Complete marks a job as done and runs effect, which may be nil, in the same

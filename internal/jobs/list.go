@@ -13,8 +13,7 @@ import (
 const maxPage = 1000
 
 // Filter chooses jobs; every field that is set must match, and the zero Filter
-// matches all. Key, Kind, Target and Owner
-// match as a whole.
+// matches all. Key, Kind, Target and Owner match as a whole.
 type Filter struct {
 	Key    string
 	Kind   string
@@ -23,6 +22,15 @@ type Filter struct {
 	States []State
 	Error  string        // a part of the last error's text, in whatever case
 	MinAge time.Duration // made at least so long ago, by the database's clock
+	Until  time.Time     // made then or before, by the database's clock; zero: any time
+	Also   *Condition
+}
+
+// Condition is one that another package's tables decide: SQL about the column
+// key, with a ? for each argument.
+type Condition struct {
+	SQL  string
+	Args []any
 }
 
 // Cursor is a place in a list: behind the job it names. Zero is the beginning.
@@ -61,9 +69,10 @@ func (w *where) add(condition string, args ...any) {
 // likeEscaper makes a text match itself in LIKE.
 var likeEscaper = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
 
+// where has the conditions of f, and the place after which a list goes on.
 func (f *Filter) where(after Cursor) *where {
 	w := &where{}
-	for _, c := range []struct{ column, value string }{{"key", f.Key}, {"kind", f.Kind}, {"target", f.Target}, {"owner", f.Owner}} {
+	for _, c := range []struct{ column, value string }{{"kind", f.Kind}, {"target", f.Target}} {
 		if c.value != "" {
 			w.add(c.column+" = ?", c.value)
 		}
@@ -75,34 +84,165 @@ func (f *Filter) where(after Cursor) *where {
 		}
 		w.add("state IN (?"+strings.Repeat(", ?", len(states)-1)+")", states...)
 	}
+	f.rest(w, after)
+	return w
+}
+
+// rest adds the conditions that are not about kind, target and state.
+func (f *Filter) rest(w *where, after Cursor) {
+	for _, c := range []struct{ column, value string }{{"key", f.Key}, {"owner", f.Owner}} {
+		if c.value != "" {
+			w.add(c.column+" = ?", c.value)
+		}
+	}
 	if f.Error != "" {
-		w.add(`LOWER(last_error) LIKE LOWER(?) ESCAPE '\'`, "%"+likeEscaper.Replace(f.Error)+"%")
+		w.add(`last_error <> '' AND LOWER(last_error) LIKE LOWER(?) ESCAPE '\'`, Containing(f.Error))
 	}
 	if f.MinAge > 0 {
 		w.add("created <= {now} - CAST(? AS BIGINT)", f.MinAge.Milliseconds())
 	}
+	if !f.Until.IsZero() {
+		w.add("created <= CAST(? AS BIGINT)", f.Until.UnixMilli())
+	}
+	if f.Also != nil {
+		w.add(f.Also.SQL, f.Also.Args...)
+	}
 	if after != (Cursor{}) {
 		w.add("(created, key) > (CAST(? AS BIGINT), ?)", after.Created.UnixMilli(), after.Key)
 	}
-	return w
 }
+
+// Containing is the pattern of LIKE, with \ for an escape, for texts that
+// contain part.
+func Containing(part string) string { return "%" + likeEscaper.Replace(part) + "%" }
 
 // List reads a page of at most limit jobs, oldest first; for the next page
 // after is Next of the last job. Jobs that come or go meanwhile do not shift
 // the pages.
 //
-// A list by states, kind and target reads no more rows than the page has, and
-// an index; other filters read what the named ones leave.
+// A list by state, kind, target and age, or one of these, or none, reads no
+// more rows than the page has for each target and state; so does one of an
+// owner. The other filters look at the jobs that these leave, in their order,
+// until the page is full.
 func (s *Store) List(ctx context.Context, f Filter, after Cursor, limit int) ([]Job, error) {
-	w := f.where(after)
-	w.args = append(w.args, max(1, min(limit, maxPage)))
-	rows, err := s.db.Read().QueryContext(ctx, s.sql(fmt.Sprintf(`SELECT %s FROM jobs WHERE key IN
-		(SELECT key FROM jobs%s ORDER BY created, key LIMIT $%d) ORDER BY created, key`, columns, w.text.String(), len(w.args))), w.args...)
+	limit = max(1, min(limit, maxPage))
+	text, args, err := s.page(ctx, &f, after, limit)
+	if err != nil {
+		return nil, fmt.Errorf("list jobs: %w", err)
+	}
+	rows, err := s.db.Read().QueryContext(ctx, text, args...)
 	found, err := scan(rows, err)
 	if err != nil {
 		return nil, fmt.Errorf("list jobs: %w", err)
 	}
 	return found, nil
+}
+
+// page is the statement of List.
+func (s *Store) page(ctx context.Context, f *Filter, after Cursor, limit int) (string, []any, error) {
+	const whole = `SELECT %s FROM jobs WHERE key IN (SELECT key FROM %s ORDER BY created, key LIMIT $%d) ORDER BY created, key`
+	if f.Key == "" && f.Owner == "" && f.Error == "" {
+		shelves, err := s.shelves(ctx, f)
+		if err != nil {
+			return "", nil, err
+		}
+		if n := len(shelves); n > 0 && n <= maxShelves {
+			from, args := f.merged(shelves, after, limit)
+			args = append(args, limit)
+			return s.sql(fmt.Sprintf(whole, columns, from, len(args))), args, nil
+		}
+	}
+	w := f.where(after)
+	w.args = append(w.args, limit)
+	return s.sql(fmt.Sprintf(whole, columns, "jobs"+w.text.String(), len(w.args))), w.args, nil
+}
+
+// shelf is a part of the jobs that an index has in the order of lists.
+type shelf struct {
+	state        State
+	kind, target string
+}
+
+// maxShelves are merged in one statement: SQLite takes 500 selects in one.
+const maxShelves = 400
+
+// shelves are those that f chooses from.
+func (s *Store) shelves(ctx context.Context, f *Filter) ([]shelf, error) {
+	states := f.States
+	if len(states) == 0 {
+		states = States
+	}
+	rows, err := s.db.Read().QueryContext(ctx, `SELECT kind, target FROM job_targets
+		WHERE ($1 = '' OR kind = $1) AND ($2 = '' OR target = $2) ORDER BY kind, target`, f.Kind, f.Target)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var out []shelf
+	for rows.Next() {
+		var one shelf
+		if err := rows.Scan(&one.kind, &one.target); err != nil {
+			return nil, err
+		}
+		for _, one.state = range states {
+			out = append(out, one)
+		}
+	}
+	return out, rows.Err()
+}
+
+// merged is what takes the first jobs of each shelf, as a table of their keys:
+// sorting all jobs for the first hundred would read all of them.
+func (f *Filter) merged(shelves []shelf, after Cursor, limit int) (string, []any) {
+	rest := &where{}
+	f.rest(rest, after)
+	conditions := strings.Replace(rest.text.String(), " WHERE ", " AND ", 1)
+	args := append(rest.args, limit)
+	most := len(args)
+	var b strings.Builder
+	b.WriteString("(")
+	for i, one := range shelves {
+		if i > 0 {
+			b.WriteString(" UNION ALL ")
+		}
+		n := len(args)
+		args = append(args, string(one.state), one.kind, one.target)
+		fmt.Fprintf(&b, "SELECT created, key FROM (SELECT created, key FROM jobs WHERE state = $%d AND kind = $%d AND target = $%d%s ORDER BY created, key LIMIT $%d) AS s%d",
+			n+1, n+2, n+3, conditions, most, i)
+	}
+	b.WriteString(") AS merged")
+	return b.String(), args
+}
+
+// KeysEnding lists up to limit keys with an ending. It looks at all of them:
+// 300 ms for a million.
+func (s *Store) KeysEnding(ctx context.Context, ending string, limit int) ([]string, error) {
+	rows, err := s.db.Read().QueryContext(ctx, `SELECT key FROM jobs WHERE key LIKE $1 ESCAPE '\' LIMIT $2`, "%"+likeEscaper.Replace(ending), limit)
+	if err != nil {
+		return nil, fmt.Errorf("find jobs: %w", err)
+	}
+	defer rows.Close()
+	var out []string
+	for rows.Next() {
+		var key string
+		if err := rows.Scan(&key); err != nil {
+			return nil, fmt.Errorf("find jobs: %w", err)
+		}
+		out = append(out, key)
+	}
+	return out, rows.Err()
+}
+
+// Count counts the jobs that f chooses, and tells when the newest of them was
+// made.
+func (s *Store) Count(ctx context.Context, f Filter) (n int, newest time.Time, err error) {
+	w := f.where(Cursor{})
+	var ms int64
+	err = s.db.Read().QueryRowContext(ctx, s.sql(`SELECT COUNT(*), COALESCE(MAX(created), 0) FROM jobs`+w.text.String()), w.args...).Scan(&n, &ms)
+	if err != nil {
+		return 0, time.Time{}, fmt.Errorf("count jobs: %w", err)
+	}
+	return n, time.UnixMilli(ms), nil
 }
 
 // Stat counts the jobs of one kind and target in one state.

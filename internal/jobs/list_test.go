@@ -134,6 +134,7 @@ func TestJobsAreHeldReleasedRetriedAndDropped(t *testing.T) {
 	onBoth(t, func(t *testing.T, o db.Options) {
 		s := open(t, o)
 		mixed(t, s)
+		drop := func(ctx context.Context, f Filter) (int, error) { return s.Drop(ctx, f, nil) }
 		count := func(state State) int {
 			got, err := s.List(t.Context(), Filter{States: []State{state}}, Cursor{}, 100)
 			if err != nil {
@@ -153,8 +154,8 @@ func TestJobsAreHeldReleasedRetriedAndDropped(t *testing.T) {
 			{"hold what is running", s.Hold, Filter{States: []State{Running}}, 0, Running, 1},
 			{"release one owner's", s.Release, Filter{Owner: "carol@acmecorp.test"}, 1, Held, 3},
 			{"retry what failed", s.Retry, Filter{States: []State{Failed}}, 1, Failed, 0},
-			{"drop what is held", s.Drop, Filter{States: []State{Held}}, 3, Held, 0},
-			{"drop all", s.Drop, Filter{}, 5, Running, 1},
+			{"drop what is held", drop, Filter{States: []State{Held}}, 3, Held, 0},
+			{"drop all", drop, Filter{}, 5, Running, 1},
 		} {
 			n, err := step.do(t.Context(), step.f)
 			if err != nil || n != step.n || count(step.state) != step.left {
@@ -219,7 +220,7 @@ func TestTheJournalSaysHowJobsEnded(t *testing.T) {
 	if err := s.Complete(t.Context(), Ref{got[1].Key, 1}, nil); !errors.Is(err, ErrFenced) {
 		t.Fatal(err)
 	}
-	if _, err := s.Drop(t.Context(), Filter{States: []State{Waiting}}); err != nil {
+	if _, err := s.Drop(t.Context(), Filter{States: []State{Waiting}}, nil); err != nil {
 		t.Fatal(err)
 	}
 	var lines []string

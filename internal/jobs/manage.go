@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"cloakroom/internal/db"
@@ -39,12 +40,32 @@ func (s *Store) Retry(ctx context.Context, f Filter) (int, error) {
 }
 
 // Drop deletes jobs for good, all but those under way. A repeated mail makes
-// them anew.
-func (s *Store) Drop(ctx context.Context, f Filter) (int, error) {
-	return s.change(ctx, "drop jobs", f, []State{Waiting, Held, Failed, Done}, dropJob)
+// them anew. also, if not nil, runs in the transaction for each job that was
+// deleted.
+func (s *Store) Drop(ctx context.Context, f Filter, also func(ctx context.Context, tx db.Tx, key string) error) (int, error) {
+	from := []State{Waiting, Held, Failed, Done}
+	var states []string // a job that has come to another state since it was listed stays
+	for _, one := range chosen(f.States, from) {
+		states = append(states, "'"+string(one)+"'")
+	}
+	return s.changeEach(ctx, "drop jobs", f, from, action{how: howDropped, also: also,
+		text: "DELETE FROM jobs WHERE key = $1 AND state IN (" + strings.Join(states, ", ") + ")"})
 }
 
-const dropJob = `DELETE FROM jobs WHERE key = $1 AND state <> 'running'`
+// action is what is done to each of many jobs.
+type action struct {
+	text string // with $1 for the key
+	how  string // in the journal; "" for none
+	also func(ctx context.Context, tx db.Tx, key string) error
+}
+
+// chosen are the states among from that a filter lets through.
+func chosen(states, from []State) []State {
+	if len(states) == 0 {
+		return from
+	}
+	return slices.DeleteFunc(slices.Clone(states), func(one State) bool { return !slices.Contains(from, one) })
+}
 
 // Purge deletes jobs that were done at least keep ago. As long as a job is
 // kept, a mail that comes again does not make it again: keep more than the
@@ -58,14 +79,14 @@ func (s *Store) Purge(ctx context.Context, keep time.Duration) (int, error) {
 // change runs a statement for each job that f chooses and that is in one of
 // the states it is for.
 func (s *Store) change(ctx context.Context, what string, f Filter, from []State, statement string) (int, error) {
-	if len(f.States) == 0 {
-		f.States = from
-	} else {
-		f.States = slices.DeleteFunc(slices.Clone(f.States), func(one State) bool { return !slices.Contains(from, one) })
-		if len(f.States) == 0 {
-			return 0, nil
-		}
+	return s.changeEach(ctx, what, f, from, action{text: statement})
+}
+
+func (s *Store) changeEach(ctx context.Context, what string, f Filter, from []State, a action) (int, error) {
+	if f.States = chosen(f.States, from); len(f.States) == 0 {
+		return 0, nil
 	}
+	a.text = s.sql(a.text)
 	total := 0
 	for after := (Cursor{}); ; {
 		page, err := s.List(ctx, f, after, changeBatch)
@@ -75,7 +96,7 @@ func (s *Store) change(ctx context.Context, what string, f Filter, from []State,
 		if len(page) == 0 {
 			return total, nil
 		}
-		n, err := s.changePage(ctx, page, statement)
+		n, err := s.changePage(ctx, page, a)
 		total += n
 		if err != nil {
 			return total, fmt.Errorf("%s: %w", what, err)
@@ -84,22 +105,25 @@ func (s *Store) change(ctx context.Context, what string, f Filter, from []State,
 	}
 }
 
-func (s *Store) changePage(ctx context.Context, page []Job, statement string) (int, error) {
-	keys := make([]string, len(page))
+func (s *Store) changePage(ctx context.Context, page []Job, a action) (int, error) {
+	ends := make([]*ended, len(page))
 	for i := range page {
-		keys[i] = page[i].Key
+		ends[i] = &ended{Key: page[i].Key}
 	}
-	slices.Sort(keys) // all nodes lock the rows in one order
+	// All nodes lock the rows in one order.
+	slices.SortFunc(ends, func(a, b *ended) int { return strings.Compare(a.Key, b.Key) })
 	var entry db.Entry
-	if statement == dropJob {
-		entry = journal(howDropped, keys...)
+	if a.how != "" {
+		for _, e := range ends {
+			entry = append(entry, db.Fact{Kind: "job", Data: e})
+		}
 	}
-	text := s.sql(statement)
-	var changed int64
+	changed := 0
 	err := s.db.Commit(ctx, entry, func(ctx context.Context, tx db.Tx) error {
 		changed = 0
-		for _, key := range keys {
-			res, err := tx.ExecContext(ctx, text, key)
+		for _, e := range ends {
+			e.How = howStays
+			res, err := tx.ExecContext(ctx, a.text, e.Key)
 			if err != nil {
 				return err
 			}
@@ -107,12 +131,22 @@ func (s *Store) changePage(ctx context.Context, page []Job, statement string) (i
 			if err != nil {
 				return err
 			}
-			changed += n
+			if n == 0 {
+				continue
+			}
+			changed++
+			e.How = a.how
+			if a.also == nil {
+				continue
+			}
+			if err := a.also(ctx, tx, e.Key); err != nil {
+				return err
+			}
 		}
 		return nil
 	})
 	if err != nil {
 		return 0, err
 	}
-	return int(changed), nil
+	return changed, nil
 }

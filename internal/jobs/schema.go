@@ -10,6 +10,7 @@ import "cloakroom/internal/db"
 //	jobs_node   leases of a node that starts
 //	jobs_state  lists and sums, without touching the rows
 //	jobs_owner  an owner's jobs
+//	jobs_error  jobs that failed, by what was said
 var Migrations = []db.Migration{{Name: "jobs-1", SQL: `
 CREATE TABLE jobs (
 	key TEXT PRIMARY KEY,
@@ -44,4 +45,6 @@ CREATE TABLE job_targets (
 	changed BIGINT NOT NULL,
 	PRIMARY KEY (kind, target)
 );
+`}, {Name: "jobs-2", SQL: `
+CREATE INDEX jobs_error ON jobs (created, key, last_error) WHERE last_error <> '';
 `}}

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -17,28 +16,10 @@ import (
 	"time"
 
 	"cloakroom/internal/db"
-	"cloakroom/internal/testserver"
+	"cloakroom/internal/testserver/pgtest"
 )
 
-// pg is the server of this test binary, started by the first test that needs
-// it and stopped by TestMain.
-var pg struct {
-	once   sync.Once
-	server *testserver.Postgres
-	err    error
-	next   atomic.Int64
-}
-
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if pg.server != nil {
-		if err := pg.server.Stop(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = 1
-		}
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { pgtest.Main(m) }
 
 // effects is what the jobs of tests do: a job done twice breaks the key.
 var effects = db.Migration{Name: "test-1", SQL: `CREATE TABLE effects (key TEXT PRIMARY KEY, fence BIGINT NOT NULL)`}
@@ -48,22 +29,16 @@ func openDB(ctx context.Context, o db.Options) (*db.DB, error) {
 	return db.Open(context.WithoutCancel(ctx), o, append([]db.Migration{effects}, Migrations...)...)
 }
 
-// onBoth runs a test on either database. again opens the same database once more.
+// onBoth runs a test on either database, both at the same time: most of it is
+// waiting.
 func onBoth(t *testing.T, f func(t *testing.T, o db.Options)) {
-	t.Run("sqlite", func(t *testing.T) { f(t, db.Options{Path: filepath.Join(t.TempDir(), "test.db")}) })
+	t.Run("sqlite", func(t *testing.T) {
+		t.Parallel()
+		f(t, db.Options{Path: filepath.Join(t.TempDir(), "test.db")})
+	})
 	t.Run("postgres", func(t *testing.T) {
-		pg.once.Do(func() { pg.server, pg.err = testserver.StartPostgres(context.Background(), "") })
-		if pg.err != nil {
-			if os.Getenv("CI") == "true" {
-				t.Fatal(pg.err)
-			}
-			t.Skip("no PostgreSQL: ", pg.err)
-		}
-		url, err := pg.server.NewDatabase(t.Context(), fmt.Sprint("jobs", pg.next.Add(1)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		f(t, db.Options{URL: url})
+		t.Parallel()
+		f(t, db.Options{URL: pgtest.Database(t)})
 	})
 }
 

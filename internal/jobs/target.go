@@ -77,6 +77,19 @@ func (s *Store) ReleaseTarget(ctx context.Context, kind, target string) error {
 	return nil
 }
 
+// TryTarget has a target that is down tried at once.
+func (s *Store) TryTarget(ctx context.Context, kind, target string) error {
+	err := s.db.Commit(ctx, nil, func(ctx context.Context, tx db.Tx) error {
+		_, err := tx.ExecContext(ctx, s.sql(`UPDATE job_targets SET probe_at = {now} WHERE kind = $1 AND target = $2 AND failures > 0`), kind, target)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("try target %s: %w", target, err)
+	}
+	s.Wake()
+	return nil
+}
+
 func (s *Store) setHeld(ctx context.Context, kind, target string, held int) error {
 	err := s.db.Commit(ctx, nil, func(ctx context.Context, tx db.Tx) error {
 		if err := s.addTarget(ctx, tx, kind, target); err != nil {

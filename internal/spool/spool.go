@@ -31,6 +31,46 @@ var (
 type Dir struct {
 	path string
 	free sync.Pool // *[chunkSize]byte
+
+	mu    sync.Mutex
+	files []*os.File // of bodies that are gone, to be written over
+}
+
+const (
+	// keptFiles is how many files of earlier bodies are kept open to be written
+	// over: their pages are in memory already, and making new ones costs more than
+	// copying the body into them.
+	keptFiles = 4
+	// keptSize is the largest of them, in bytes; more is given back to the disk.
+	keptSize = 16 << 20
+)
+
+// file gives an unlinked file for a body. What an earlier body left in it is
+// never read: a buffer reads what was written to it.
+func (d *Dir) file() (*os.File, error) {
+	d.mu.Lock()
+	if n := len(d.files); n > 0 {
+		f := d.files[n-1]
+		d.files = d.files[:n-1]
+		d.mu.Unlock()
+		return f, nil
+	}
+	d.mu.Unlock()
+	return tempFile(d.path)
+}
+
+// done takes a file back.
+func (d *Dir) done(f *os.File, size int64) error {
+	if size > keptSize {
+		return f.Close()
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.files) >= keptFiles {
+		return f.Close()
+	}
+	d.files = append(d.files, f)
+	return nil
 }
 
 // OpenDir makes the directory if it is missing, closes it to everyone else
@@ -132,7 +172,7 @@ func (b *Buffer) keep(p []byte) {
 
 // spill moves what is in memory to a new file.
 func (b *Buffer) spill() error {
-	f, err := tempFile(b.dir.path)
+	f, err := b.dir.file()
 	if err != nil {
 		return err
 	}
@@ -221,7 +261,7 @@ func (b *Buffer) Close() error {
 	if b.file == nil {
 		return nil
 	}
-	err := b.file.Close()
+	f := b.file
 	b.file = nil
-	return err
+	return b.dir.done(f, b.size)
 }

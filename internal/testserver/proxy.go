@@ -32,6 +32,7 @@ type Proxy struct {
 	bandwidth int64         // bytes a second, each way of each connection; 0: no limit
 	stalled   chan struct{} // closed when data may flow; nil: it may
 	conns     map[net.Conn]struct{}
+	accepted  int
 	closed    bool
 }
 
@@ -87,6 +88,13 @@ func (p *Proxy) Flow() {
 	}
 }
 
+// Accepted is how many connections were made so far.
+func (p *Proxy) Accepted() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.accepted
+}
+
 // Cut closes all connections there are, and tells how many there were.
 func (p *Proxy) Cut() int {
 	p.mu.Lock()
@@ -115,6 +123,9 @@ func (p *Proxy) accept() {
 		if err != nil {
 			return
 		}
+		p.mu.Lock()
+		p.accepted++
+		p.mu.Unlock()
 		p.working.Go(func() { p.serve(client) })
 	}
 }

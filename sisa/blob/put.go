@@ -26,7 +26,7 @@ func (s *Local) Put(ctx context.Context, ref Ref, content func(io.Writer) error)
 	if err != nil || there {
 		return there, err
 	}
-	dir, path := s.path(ref.SHA256)
+	dir, _ := s.path(ref.SHA256)
 	if err := s.ensureDir(ref.SHA256[0], dir); err != nil {
 		return false, fmt.Errorf("blob store: %w", err)
 	}
@@ -34,16 +34,7 @@ func (s *Local) Put(ctx context.Context, ref Ref, content func(io.Writer) error)
 	if err != nil {
 		return false, err
 	}
-	if err := os.Rename(temp, path); err != nil {
-		os.Remove(temp)
-		return false, fmt.Errorf("blob store: %w", err)
-	}
-	if err := syncDir(dir); err != nil {
-		s.doubt(ref.SHA256, true)
-		return false, fmt.Errorf("blob store: sync directory: %w", err)
-	}
-	s.doubt(ref.SHA256, false)
-	return false, nil
+	return false, s.name(temp, ref)
 }
 
 // begin waits until no other Put of this blob is under way.

@@ -37,7 +37,7 @@ func (s *Local) Walk(ctx context.Context, f func(Ref) error) error {
 // last written before the given time. Choose one well in the past: files of
 // Puts under way, in whatever process, are temporary files too.
 func (s *Local) Sweep(ctx context.Context, before time.Time) (removed int, err error) {
-	err = s.files(ctx, func(e fs.DirEntry, dir string) error {
+	sweep := func(e fs.DirEntry, dir string) error {
 		if !strings.HasPrefix(e.Name(), tempPrefix) || !e.Type().IsRegular() {
 			return nil
 		}
@@ -51,8 +51,17 @@ func (s *Local) Sweep(ctx context.Context, before time.Time) (removed int, err e
 			return fmt.Errorf("blob store: %w", err)
 		}
 		return nil
-	})
-	return removed, err
+	}
+	drafts, err := os.ReadDir(s.dir)
+	if err != nil {
+		return 0, fmt.Errorf("blob store: %w", err)
+	}
+	for _, e := range drafts {
+		if err := sweep(e, ""); err != nil {
+			return removed, err
+		}
+	}
+	return removed, s.files(ctx, sweep)
 }
 
 // files calls f for every entry of the 256 subdirectories.

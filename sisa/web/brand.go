@@ -112,7 +112,7 @@ func (b Brand) validate() error {
 		}
 		u, err := url.Parse(l.URL)
 		if err != nil || u.Scheme != "mailto" && (u.Scheme != "https" && u.Scheme != "http" || u.Host == "") {
-			return fmt.Errorf("links[%d].url: must begin with https:// or mailto:", i)
+			return fmt.Errorf("links[%d].url: must begin with mailto: or https://", i)
 		}
 	}
 	return nil

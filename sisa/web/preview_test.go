@@ -42,7 +42,7 @@ func quarters(width, height int) *image.RGBA {
 	return img
 }
 
-func jpegOf(t *testing.T, img image.Image) []byte {
+func jpegOf(t testing.TB, img image.Image) []byte {
 	t.Helper()
 	var out bytes.Buffer
 	if err := jpeg.Encode(&out, img, &jpeg.Options{Quality: 95}); err != nil {
@@ -51,7 +51,7 @@ func jpegOf(t *testing.T, img image.Image) []byte {
 	return out.Bytes()
 }
 
-func pngOf(t *testing.T, img image.Image) []byte {
+func pngOf(t testing.TB, img image.Image) []byte {
 	t.Helper()
 	var out bytes.Buffer
 	if err := png.Encode(&out, img); err != nil {
@@ -210,6 +210,14 @@ func TestPreviewIsOfTheContentWhateverTheTypeSays(t *testing.T) {
 			if got := http.DetectContentType(r.body); got != c.want || r.Header.Get("Content-Type") != c.want {
 				t.Errorf("%s: %s, declared %s, want %s", name, got, r.Header.Get("Content-Type"), c.want)
 			}
+		}
+	}
+}
+
+func TestImagesOfTooManyPixelsAreNotDecoded(t *testing.T) {
+	for _, size := range [][2]uint32{{100_000, 100_000}, {1, maxPreviewPixels + 1}, {maxPreviewPixels + 1, 1}} {
+		if _, err := shrink(bytes.NewReader(pngClaiming(t, size[0], size[1]))); !errors.Is(err, errNoPreview) {
+			t.Errorf("%v: %v", size, err)
 		}
 	}
 }

@@ -117,7 +117,7 @@ func (b *syncBuffer) String() string {
 }
 
 type stage struct {
-	t      *testing.T
+	t      testing.TB
 	links  *linkTable
 	blobs  folder
 	site   *Site
@@ -141,7 +141,7 @@ var (
 
 // newStage serves one link with two files. setup may change what it is made of
 // before the server starts.
-func newStage(t *testing.T, setup ...func(*stage, *Config)) *stage {
+func newStage(t testing.TB, setup ...func(*stage, *Config)) *stage {
 	t.Helper()
 	s := &stage{
 		t:     t,

@@ -181,6 +181,8 @@ func TestValuesAreNeitherTakenForPlaceholdersNorForMarkup(t *testing.T) {
 	r := s.get(s.page())
 	s.wantText(r, "<h1>3 files from <bdi>{files}&lt;b&gt;{sender}@ext.test</bdi></h1>", `aria-label="Download {kind} {name}.pdf"`)
 	folder := folderOf(t, map[string]string{"en.yaml": "files_from: '<i>{files}</i> & {sender}'"})
+	own := newStage(t, func(_ *stage, cfg *Config) { cfg.Texts = folder })
+	own.wantText(own.get(own.page()), "<h1>&lt;i&gt;2 files&lt;/i&gt; &amp; <bdi>bob@acmecorp.test</bdi></h1>")
 	c, err := loadCatalog(folder, "en")
 	if err != nil {
 		t.Fatal(err)

@@ -194,7 +194,7 @@ func (s *session) holds(full string, c vault.Content) (bool, error) {
 // checkPath refuses what is not a path below the base, is one that we keep for
 // ourselves, or cannot be said on a line.
 func (d *FTPS) checkPath(p string) error {
-	if !fs.ValidPath(p) || p == "." || strings.ContainsAny(p, "\x00\r\n\xff") {
+	if !fs.ValidPath(p) || p == "." || strings.ContainsAny(p, "\x00\r\n") {
 		return &vault.Fault{Scope: vault.ThisPath, Err: fmt.Errorf("%q is not a path below the base", p)}
 	}
 	if first, _, _ := strings.Cut(p, "/"); strings.EqualFold(first, d.cfg.Staging) {
