@@ -37,13 +37,13 @@ FUZZTIME ?= 12s
 FUZZ     ?= ./message:FuzzScanner ./message:FuzzParseValue
 
 # Packages whose code runs in several goroutines.
-RACE ?= ./milter ./flow ./ledger ./policy/directory ./sisa/... ./internal/...
+RACE ?= ./milter ./flow ./ledger ./policy/directory ./sisa/... ./vault ./internal/...
 
-.PHONY: help build test demo setup lint fmt unit corpus race fuzz e2e bench clean test-plan demo-plan
+.PHONY: help build deb test demo setup lint fmt unit corpus race fuzz e2e torture-vault bench clean test-plan demo-plan
 
 help: ## Print this
 	@echo "make TARGET, where TARGET is one of:"
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "CORPUS=DIR   real messages for the corpus tests; CI=true makes their absence an error"
 	@echo "KEEP=1       \"make demo\" stays up for mail of your own"
@@ -53,18 +53,23 @@ build: ## Build bin/cloakroom
 	@$(BUILD) -o bin/cloakroom ./cmd/cloakroom
 	@echo "built bin/cloakroom"
 
-demo: demo-plan build ## Show Cloakroom with a private Postfix and real mail
+deb: build ## Build the Debian package into bin
+	@file=$$(VERSION="$(VERSION)" ./deploy/packaging/build.sh bin/cloakroom bin) && echo "built $${file#$(CURDIR)/}"
+
+demo: demo-plan build ## Show Cloakroom with a private Postfix, a private OpenSSH and real mail
 	@./deploy/setup/postfix.sh
+	@./deploy/setup/openssh.sh
 	@go build -o bin/demo ./deploy/demo
 	@echo
 	@exec bin/demo $(if $(filter-out 0,$(KEEP)),-keep)
 
 demo-plan:
 	@echo "make demo will:"
-	@echo "  1. look for Postfix; unpack it into a cache folder, beside the system, if there is none"
+	@echo "  1. look for Postfix and OpenSSH; unpack what is missing into a cache folder, beside the system"
 	@echo "  2. build bin/cloakroom"
-	@echo "  3. start Cloakroom and a private Postfix on loopback, send mail through them, and show what became of it"
-	@echo "Temporary folders only. No system service is started, no installed mail server touched.$(if $(filter-out 0,$(shell id -u)), Postfix is started by sudo.)"
+	@echo "  3. start Cloakroom, a private Postfix and a private OpenSSH on loopback, send mail through them, and show"
+	@echo "     what became of it: the mail as delivered, the links, the copies in the vault"
+	@echo "Temporary folders only. No system service is started, no installed server touched.$(if $(filter-out 0,$(shell id -u)), Postfix is started by sudo.)"
 	@echo
 
 test: test-plan setup lint unit corpus race fuzz e2e ## Run every check and test
@@ -78,7 +83,7 @@ test-plan:
 	@echo "  4. take real messages through it, if CORPUS names a folder of them"
 	@echo "  5. run the concurrent packages once more under the race detector"
 	@echo "  6. fuzz the readers of mail, $(FUZZTIME) each"
-	@echo "  7. drive the built program through a private Postfix, end to end"
+	@echo "  7. drive the built program through a private Postfix, end to end, and its vault through every fault"
 	@echo "Temporary folders only. No system service is started, no installed server touched.$(if $(filter-out 0,$(shell id -u)), Postfix is started by sudo.)"
 	@echo
 
@@ -90,6 +95,7 @@ setup:
 	@./deploy/setup/python.sh
 	@./deploy/setup/proftpd.sh
 	@./deploy/setup/chromium.sh
+	@./deploy/setup/systemd.sh
 
 lint: ## Check formatting, go vet and staticcheck
 	@echo "== gofmt, go vet, staticcheck"
@@ -130,6 +136,12 @@ fuzz: ## Fuzz the readers of mail for FUZZTIME each
 e2e: ## Drive the built program through a private Postfix
 	@echo "== end to end"
 	go test -count=1 ./test
+
+torture-vault: ## Put the vault under fire in full: 2,000 attachments up to 50 MB, 20 kills; 10 minutes, 12 GB
+	@./deploy/setup/postfix.sh
+	@./deploy/setup/openssh.sh
+	@./deploy/setup/proftpd.sh
+	TORTURE=long go test -count=1 -v -timeout 60m -run VaultUnderFire ./test
 
 bench: ## Run the benchmarks
 	go test -run '^$$' -bench . -benchmem ./...

@@ -75,6 +75,10 @@ type Engine struct {
 
 	// Loops counts recipients that were refused because their mail came back.
 	Loops atomic.Int64
+
+	// Observe, if not nil, is told of each message when it is answered. It runs
+	// in the way of the answer: it counts, and nothing else.
+	Observe func(Event)
 }
 
 // Open begins a message at the end of its header. It returns nil when nothing
@@ -89,7 +93,7 @@ func (e *Engine) Open(ctx context.Context, env *Envelope, h message.Header) (*Ma
 		err = m.early()
 	}
 	if err != nil {
-		return nil, m.forgive(ctx, err)
+		return nil, m.pardon(ctx, err)
 	}
 	if m.refused = m.loop(); m.refused != nil {
 		m.needsBody = false
@@ -97,6 +101,7 @@ func (e *Engine) Open(ctx context.Context, env *Envelope, h message.Header) (*Ma
 	}
 	if !m.plan.Acts() && !m.travels() && len(m.arrival.Strip) == 0 && !m.needsBody {
 		e.Log.Info("mail passes", "queue_id", env.QueueID, "from", env.Sender, "recipients", len(env.Recipients), "reason", m.passes)
+		m.observe(ctx, &Outcome{}, nil)
 		return nil, nil
 	}
 	m.receive()
@@ -138,6 +143,9 @@ func (e *Engine) CheckRecipient(ctx context.Context, env *Envelope, r Recipient)
 	reject, err := m.settings.Policy.DecideRecipient(f, 0)
 	if err != nil || reject == nil {
 		return nil, err
+	}
+	if e.Observe != nil {
+		e.Observe(Event{Recipient: true})
 	}
 	e.Log.Info("recipient refused", "queue_id", env.QueueID, "from", env.Sender, "recipient", r.Address, "rule", reject.Rule)
 	return &Reply{Code: reject.Code, Enhanced: reject.Enhanced, Text: reject.Text}, nil
@@ -191,6 +199,17 @@ func (m *Mail) forgive(ctx context.Context, err error) error {
 	if s.Observe || s.AcceptOnError && s.Policy.OnlyLinks() && stays && ctx.Err() == nil {
 		m.engine.Log.Error("mail passes unchanged after an error, as mode or on_error says", "queue_id", m.env.QueueID, "err", err)
 		return nil
+	}
+	return err
+}
+
+// pardon is forgive at the end of a message, which is told of either way.
+func (m *Mail) pardon(ctx context.Context, cause error) error {
+	err := m.forgive(ctx, cause)
+	if err != nil {
+		m.observe(ctx, nil, cause)
+	} else {
+		m.observe(ctx, &Outcome{}, cause)
 	}
 	return err
 }

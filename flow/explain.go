@@ -1,6 +1,8 @@
 package flow
 
 import (
+	"time"
+
 	"cloakroom/message"
 	"cloakroom/policy"
 )
@@ -15,9 +17,12 @@ type Explanation struct {
 	Parts      []ExplainedPart     `json:"parts"`
 	Decisions  []ExplainedDecision `json:"decisions"`
 	Slots      []ExplainedSlot     `json:"mail_rules,omitempty"`
-	Reject     *Reply              `json:"reject,omitempty"`     // of the whole mail
-	Refused    map[string]*Reply   `json:"refused,omitempty"`    // recipients, as soon as they are named
-	Quarantine string              `json:"quarantine,omitempty"` // why it would be held
+	Ways       []ExplainedWay      `json:"forward,omitempty"` // of recipients in shared domains
+	Vault      []ExplainedCopy     `json:"vault,omitempty"`
+	Expires    time.Duration       `json:"link_expires_ns,omitempty"` // after the mail; 0 is never
+	Reject     *Reply              `json:"reject,omitempty"`          // of the whole mail
+	Refused    map[string]*Reply   `json:"refused,omitempty"`         // recipients, as soon as they are named
+	Quarantine string              `json:"quarantine,omitempty"`      // why it would be held
 	Add        map[string]string   `json:"add_header,omitempty"`
 	Remove     []string            `json:"remove_header,omitempty"`
 	Tag        string              `json:"tag,omitempty"`
@@ -53,8 +58,31 @@ type ExplainedDecision struct {
 	Part      int             `json:"part"`
 	Recipient string          `json:"recipient"`
 	Link      bool            `json:"link"`
+	Leaves    bool            `json:"leaves,omitempty"` // the rule links, but not in mail that goes on to the other system
 	Rule      string          `json:"rule,omitempty"`
 	Before    []ExplainedStep `json:"before,omitempty"`
+}
+
+// ExplainedWay is where a recipient's mail goes where two systems share a domain.
+type ExplainedWay struct {
+	Recipient string `json:"recipient"`
+	Way       string `json:"way"`
+	Reason    string `json:"reason"`
+	To        string `json:"to,omitempty"`     // the address in its place
+	Sender    string `json:"sender,omitempty"` // the envelope sender it goes on with, where that is another
+	Copy      bool   `json:"copy,omitempty"`   // by a message of its own
+}
+
+// ExplainedCopy is one copy for the vault.
+type ExplainedCopy struct {
+	Owner  string `json:"owner"`
+	Part   int    `json:"part"` // -1 is the mail as a whole
+	Inner  int    `json:"inner,omitempty"`
+	File   string `json:"file"`
+	Size   int64  `json:"size"`
+	Target string `json:"target"`
+	Path   string `json:"path"`
+	Rule   string `json:"rule"`
 }
 
 // ExplainedSlot is what the rules said of the mail as a whole for one
@@ -94,10 +122,15 @@ func (m *Mail) Explain() (*Explanation, error) {
 	}
 	ex.Alone = m.alone
 	for _, d := range plan.Decisions {
-		ex.Decisions = append(ex.Decisions, ExplainedDecision{Part: d.Part, Recipient: d.Recipient, Link: d.Link, Rule: d.Rule,
+		ex.Decisions = append(ex.Decisions, ExplainedDecision{Part: d.Part, Recipient: d.Recipient, Link: d.Link, Leaves: d.Leaves, Rule: d.Rule,
 			Before: explainSteps(d.Trace)})
 	}
 	m.explainMail(ex, plan)
+	m.explainWays(ex)
+	if err := m.explainCopies(ex); err != nil {
+		ex.Fails = true
+		ex.Errors = append(ex.Errors, err.Error())
+	}
 	m.tree.Root.Walk(func(p *message.Part) { ex.Parts = append(ex.Parts, m.explainPart(p)) })
 	return ex, nil
 }
@@ -136,6 +169,45 @@ func (m *Mail) explainMail(ex *Explanation, plan *policy.Plan) {
 	}
 }
 
+// explainWays tells where co-existence sends the mail of each recipient.
+func (m *Mail) explainWays(ex *Explanation) {
+	for i := range m.ways {
+		w := &m.ways[i]
+		one := ExplainedWay{Recipient: w.Recipient, Way: w.Kind.String(), Reason: w.Reason}
+		if to, goes := m.destination(i); goes {
+			one.To = to
+		}
+		one.Copy = !m.split.stays(i)
+		sender := m.split.sender
+		if one.Copy {
+			sender = m.senderFor(i)
+		}
+		if sender != m.env.Sender {
+			one.Sender = sender
+		}
+		ex.Ways = append(ex.Ways, one)
+	}
+	if refused := m.loop(); refused != nil && ex.Reject == nil {
+		ex.Reject = refused
+	}
+}
+
+// explainCopies tells what would be kept in the vault, and where.
+func (m *Mail) explainCopies(ex *Explanation) error {
+	if ex.Reject != nil || ex.Fails {
+		return nil
+	}
+	if err := m.chooseCopies(); err != nil {
+		return err
+	}
+	for _, k := range m.vaulted {
+		u := &k.upload
+		ex.Vault = append(ex.Vault, ExplainedCopy{Owner: u.Owner, Part: u.About.Part, Inner: u.About.Inner, File: u.About.Name, Size: u.Size,
+			Target: u.Target, Path: u.Path, Rule: u.About.Rule})
+	}
+	return nil
+}
+
 func explainSteps(trace []policy.Step) []ExplainedStep {
 	var out []ExplainedStep
 	for _, s := range trace {
@@ -154,7 +226,7 @@ func (m *Mail) explainRewrite(ex *Explanation) error {
 	if err != nil {
 		return err
 	}
-	ex.Changes, ex.NewSize = true, rewrite.Body.Size()
+	ex.Changes, ex.NewSize, ex.Expires = true, rewrite.Body.Size(), m.wish().Life
 	return nil
 }
 

@@ -87,7 +87,7 @@ func (m *Mail) lookUp(ctx context.Context) error {
 	}
 	users, err := m.engine.Directory.Lookup(ctx, addresses)
 	if err != nil {
-		return fmt.Errorf("look up users: %w", err)
+		return about(TroubleUsers, fmt.Errorf("look up users: %w", err))
 	}
 	m.users, m.groups = users, make(map[string][]string)
 	for i := range m.recipients {

@@ -28,7 +28,7 @@ func (m *Mail) finish(ctx context.Context) (*Outcome, error) {
 		if !m.settings.Policy.MailNeedsBody(m.facts(nil)) && !m.mayVault() {
 			return m.envelope(m.marked()), nil
 		}
-		return nil, errors.New("message over the limit: rules about its attachments cannot be decided")
+		return nil, about(TroubleLimit, errors.New("message over the limit: rules about its attachments cannot be decided"))
 	}
 	if err := m.understand(); err != nil {
 		return nil, err
@@ -97,7 +97,7 @@ func (m *Mail) keep(ctx context.Context, header []message.HeaderEdit) (sisa.Gran
 		return sisa.Grant{}, err
 	}
 	if err := m.put(ctx); err != nil {
-		return sisa.Grant{}, err
+		return sisa.Grant{}, about(TroubleStore, err)
 	}
 	m.copied = len(copies) > 0
 	issued, err := m.commit(ctx, copies, uploads)
@@ -105,7 +105,7 @@ func (m *Mail) keep(ctx context.Context, header []message.HeaderEdit) (sisa.Gran
 		return sisa.Grant{}, err
 	}
 	// A collector may have taken an old blob just before our commit used it.
-	return issued, m.put(ctx)
+	return issued, about(TroubleStore, m.put(ctx))
 }
 
 func nobody(int) bool { return false }
@@ -113,7 +113,7 @@ func nobody(int) bool { return false }
 // understand ends the scan and tells bodies from attachments.
 func (m *Mail) understand() error {
 	if m.failed != nil {
-		return fmt.Errorf("spool the message: %w", m.failed)
+		return about(TroubleSpool, fmt.Errorf("spool the message: %w", m.failed))
 	}
 	m.tree = m.scanner.Close()
 	m.tree.Digest = m.inspector.Digest()

@@ -172,7 +172,7 @@ func (m *Mail) commit(ctx context.Context, copies, uploads []jobs.Job) (sisa.Gra
 		return err
 	})
 	if err != nil {
-		return sisa.Grant{}, fmt.Errorf("record the mail: %w", err)
+		return sisa.Grant{}, about(TroubleDatabase, fmt.Errorf("record the mail: %w", err))
 	}
 	if len(copies)+len(uploads) > 0 {
 		queue.Wake()

@@ -114,11 +114,12 @@ func (m *Mail) Close() {
 func (m *Mail) Finish(ctx context.Context) (*Outcome, error) {
 	out, err := m.finish(ctx)
 	if err != nil {
-		if err = m.forgive(ctx, err); err != nil {
+		if err = m.pardon(ctx, err); err != nil {
 			return nil, err
 		}
 		return &Outcome{}, nil
 	}
+	m.observe(ctx, out, nil)
 	m.summary(out)
 	return out, nil
 }

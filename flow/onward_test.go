@@ -190,3 +190,33 @@ func TestABounceFindsItsWayBackThroughSRS(t *testing.T) {
 		t.Errorf("a sender too long to be rewritten: %+v", r.Outcome)
 	}
 }
+
+func TestATraceTellsWhatAMailWouldMeet(t *testing.T) {
+	s := newSystems(t, forward.Config{gappsRoute()})
+	env := from(gina, boss, carol, dave)
+	env.Client, env.Daemon = otherHost, "gapps-in"
+	h, _ := split(note("1", ""))
+	trace, err := s.engine.Trace(t.Context(), env, h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := trace.Recipients[0]; r.Rcpt == nil || r.Rcpt.Enhanced != "5.4.6" || r.Way != "loop" || r.To != "" {
+		t.Errorf("a loop at RCPT: %+v", r)
+	}
+	if r := trace.Recipients[1]; r.Rcpt != nil || r.To != carol || r.Sender != gina || r.Copy || trace.End != nil || !trace.Ours {
+		t.Errorf("the others: %+v, end %+v", r, trace.End)
+	}
+	// Where the header alone proves it, all of them meet the refusal at the end.
+	env.Daemon = ""
+	h, _ = split(note("1", "X-Acme-Gateway: "+secret+"\r\n"))
+	if trace, err = s.engine.Trace(t.Context(), env, h); err != nil || trace.End == nil || trace.Recipients[0].Rcpt != nil {
+		t.Errorf("by the header: %+v, %v", trace, err)
+	}
+	h, _ = split(note("1", ""))
+	if trace, err = s.engine.Trace(t.Context(), from(dave, carol, boss), h); err != nil || trace.End != nil {
+		t.Fatalf("%+v, %v", trace, err)
+	}
+	if r := trace.Recipients[1]; !r.Copy || r.To != atGapps || !strings.HasPrefix(r.Sender, "SRS0=") || trace.Recipients[0].Copy {
+		t.Errorf("a copy: %+v", trace.Recipients)
+	}
+}

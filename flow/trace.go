@@ -34,8 +34,48 @@ type TracedRecipient struct {
 	Copy      bool             `json:"copy"`             // by a message of its own
 }
 
-// Trace decides the way of a mail with this envelope and header.
+// Trace decides the way of a mail with this envelope and header. Whoever is
+// refused at RCPT has no part in what becomes of the others.
 func (e *Engine) Trace(ctx context.Context, env *Envelope, h message.Header) (*Trace, error) {
+	out := &Trace{}
+	taken := *env
+	taken.Recipients = nil
+	for _, r := range env.Recipients {
+		reply, err := e.CheckRecipient(ctx, &taken, r)
+		if err != nil {
+			return nil, err
+		}
+		out.Recipients = append(out.Recipients, TracedRecipient{Rcpt: reply})
+		if reply == nil {
+			taken.Recipients = append(taken.Recipients, r)
+		}
+	}
+	all, err := e.traced(ctx, env, h)
+	if err != nil {
+		return nil, err
+	}
+	m, err := e.traced(ctx, &taken, h)
+	if err != nil {
+		return nil, err
+	}
+	out.Sender, out.Ours, out.Proof, out.Gateways = env.Sender, all.ours, all.proof(), all.arrival.By
+	next := 0 // of those who are taken
+	for i := range out.Recipients {
+		t := &out.Recipients[i]
+		all.describe(t, i)
+		if t.Rcpt != nil {
+			continue
+		}
+		if reply := m.trace(t, next); reply != nil && out.End == nil && !m.settings.Observe {
+			out.End = reply
+		}
+		next++
+	}
+	return out, nil
+}
+
+// traced is a mail at the end of its header.
+func (e *Engine) traced(ctx context.Context, env *Envelope, h message.Header) (*Mail, error) {
 	m, err := e.begin(ctx, env, h)
 	if err == nil {
 		err = m.onward(true)
@@ -44,33 +84,32 @@ func (e *Engine) Trace(ctx context.Context, env *Envelope, h message.Header) (*T
 		return nil, err
 	}
 	m.split = m.divide(nobody)
-	out := &Trace{Sender: env.Sender, Ours: m.ours, Proof: m.proof(), Gateways: m.arrival.By}
-	for i, r := range m.recipients {
-		t := TracedRecipient{Address: r.Address, Groups: r.Groups, Direction: r.Direction, Way: forward.Elsewhere.String(),
-			Reason: "not in a shared domain", To: r.Address, Sender: env.Sender}
-		_, t.Known = m.groups[r.Local+"@"+r.Domain]
-		if len(m.ways) > 0 {
-			w := &m.ways[i]
-			t.Way, t.Reason, t.Copy = w.Kind.String(), w.Reason, !m.split.stays(i)
-			t.To, _ = m.destination(i)
-			t.Sender = m.split.sender
-			if t.Copy {
-				t.Sender = m.senderFor(i)
-			}
-			if w.Kind == forward.Loop || w.Kind == forward.Refuse {
-				t.To, t.Sender = "", ""
-				out.End = &Reply{Code: w.Reply.Code, Enhanced: w.Reply.Enhanced, Text: w.Reply.Text}
-			}
-		}
-		if t.Rcpt, err = e.CheckRecipient(ctx, env, Recipient{Address: r.Address}); err != nil {
-			return nil, err
-		}
-		out.Recipients = append(out.Recipients, t)
+	return m, nil
+}
+
+// describe tells who a recipient is, and which system has his mailbox.
+func (m *Mail) describe(t *TracedRecipient, i int) {
+	r := &m.recipients[i]
+	t.Address, t.Groups, t.Direction = r.Address, r.Groups, r.Direction
+	t.Way, t.Reason = forward.Elsewhere.String(), "not in a shared domain"
+	_, t.Known = m.groups[r.Local+"@"+r.Domain]
+	if len(m.ways) > 0 {
+		t.Way, t.Reason = m.ways[i].Kind.String(), m.ways[i].Reason
 	}
-	if m.settings.Observe {
-		out.End = nil
+}
+
+// trace tells how a recipient's mail goes on; the reply refuses it.
+func (m *Mail) trace(t *TracedRecipient, i int) *Reply {
+	if len(m.ways) > 0 && (m.ways[i].Kind == forward.Loop || m.ways[i].Kind == forward.Refuse) {
+		r := m.ways[i].Reply
+		return &Reply{Code: r.Code, Enhanced: r.Enhanced, Text: r.Text}
 	}
-	return out, nil
+	t.To, _ = m.destination(i)
+	t.Sender, t.Copy = m.split.sender, !m.split.stays(i)
+	if t.Copy {
+		t.Sender = m.senderFor(i)
+	}
+	return nil
 }
 
 // proof says why the sender counts as ours, or why not.

@@ -13,6 +13,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"cloakroom/internal/jobs"
 	"cloakroom/message"
@@ -228,14 +229,19 @@ func (m *Mail) keptAs(of *find, owner *policy.Recipient, c policy.VaultChoice) (
 	if err != nil {
 		return spaceCopy{}, fmt.Errorf("rule %q: space: %w", c.Rule, err)
 	}
+	path, err := plan.Path.In(space)
+	if err != nil {
+		return spaceCopy{}, fmt.Errorf("rule %q: %w", c.Rule, err)
+	}
 	facts := vaultname.Facts{
 		Owner: owner.Address, Department: owner.Department, Direction: string(owner.Direction), Time: m.env.Received,
 		Sender: m.env.Sender, Subject: message.DecodeWords(m.header.Get("Subject")), Name: of.fact.Name,
 		SHA256: of.ref.SHA256, Rule: c.Rule, ID: m.key().String()[:16],
 	}
-	facts.Space = space.Render(facts)
+	timeless := facts
+	timeless.Time = time.Time{}
 	return spaceCopy{of: of, owner: owner, upload: vault.Upload{
-		Target: c.Target, Path: plan.Path.Render(facts), SHA256: of.ref.SHA256, Size: of.ref.Size, Owner: owner.Address,
+		Target: c.Target, Path: path.Render(facts), Place: path.Render(timeless), SHA256: of.ref.SHA256, Size: of.ref.Size, Owner: owner.Address,
 		About: vault.About{
 			Mail: m.key(), Part: of.fact.Part, Inner: of.inner, Name: of.fact.Name, Type: of.fact.Type,
 			Sender: m.env.Sender, To: m.visible(), Subject: facts.Subject,

@@ -41,8 +41,13 @@ func Assess(t *Tree, src io.ReaderAt) (b Bodies, alone string) {
 		t.Root.Keep = t.Opaque
 		return b, t.Opaque
 	}
+	// Not the scanner's business: a digest must not change with what is thought
+	// of readers.
+	odd := unusual(t.Root)
 	b.find(t.Root)
-	alone = leaveAlone(t.Root)
+	if alone = leaveAlone(t.Root); alone == "" {
+		alone = odd
+	}
 	cids := references(t.Root, src)
 	invite := false
 	t.Root.Walk(func(p *Part) {

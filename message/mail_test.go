@@ -227,7 +227,7 @@ func (m *mail) checkText(old, now string, p *Part) {
 	switch {
 	case p != m.bodies.Text && p != m.bodies.HTML:
 		m.Errorf("part %d changed from %q to %q", p.Index, old, now)
-	case p == m.bodies.Text && head < len(old), !strings.HasSuffix(now[head:], old[head:]):
+	case !strings.HasSuffix(now[head:], old[head:]):
 		m.Errorf("not an insertion into %q: %q", old, now)
 	}
 }

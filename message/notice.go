@@ -1,11 +1,10 @@
 package message
 
+// The notice: what it says, and its form in plain text.
+
 import (
-	"fmt"
-	"html"
-	"strings"
+	"encoding/hex"
 	"time"
-	"unicode/utf8"
 )
 
 // maxLine is the longest line that may be made, in bytes without its end (RFC
@@ -18,6 +17,8 @@ type Notice struct {
 	Site    string    // host name people know, shown in the first line
 	Expires time.Time // zero: never
 	Files   []NoticeFile
+	// Wording is how it is written; nil stands for the built-in form in English.
+	Wording *Wording
 }
 
 // NoticeFile is one line of it.
@@ -27,119 +28,60 @@ type NoticeFile struct {
 	SHA256 [32]byte
 }
 
+// Text is the notice as lines of plain text, without line ends, in the language
+// of mail that names none. No line begins or ends with a blank.
+func (n Notice) Text() []string { return n.text(n.Wording.fallback()) }
+
+// HTML is the notice as lines of HTML in ASCII, for such mail: characters beyond
+// are references, so that it fits every ASCII-compatible charset.
+func (n Notice) HTML() []string {
+	t := n.Wording.fallback()
+	return n.html(t, t.RTL)
+}
+
+// text writes the notice in plain text.
+func (n Notice) text(t *Texts) []string {
+	if w := n.Wording; w != nil && w.text != nil {
+		if lines, err := w.customText(n, t); err == nil {
+			return lines
+		}
+	}
+	lines := make([]string, 0, 5+2*len(n.Files))
+	lines = append(lines, n.heading(t), "")
+	for _, f := range n.Files {
+		lines = append(lines, "* "+f.label(t)+" ("+t.size(f.Size)+")", "SHA-256 "+f.sum())
+	}
+	return append(lines, "", n.URL, n.expiry(t))
+}
+
 // heading is the first line of a notice.
-func (n Notice) heading() string {
-	what := "1 attachment of this message is"
-	if len(n.Files) != 1 {
-		what = fmt.Sprintf("%d attachments of this message are", len(n.Files))
-	}
-	return what + " kept at " + n.Site + ":"
-}
+func (n Notice) heading(t *Texts) string { return t.count("heading", len(n.Files), "site", n.Site) }
 
-func (n Notice) expiry() string {
+func (n Notice) expiry(t *Texts) string {
 	if n.Expires.IsZero() {
-		return "Available without a time limit."
+		return t.say("available_always")
 	}
-	return "Available until " + n.Expires.UTC().Format("2 January 2006, 15:04") + " UTC."
+	return t.say("available_until", "date", t.date(n.Expires.In(n.Wording.location())))
 }
 
-func (f NoticeFile) label() string {
+func (f NoticeFile) label(t *Texts) string {
 	if f.Name == "" {
-		return "unnamed"
+		return t.say("unnamed")
 	}
 	return f.Name
 }
 
-// Text is the notice as lines of plain text, without line ends. No line
-// begins or ends with a space, so that format=flowed (RFC 3676) keeps them.
-func (n Notice) Text() []string {
-	lines := []string{n.heading(), ""}
-	for _, f := range n.Files {
-		lines = append(lines, fmt.Sprintf("* %s (%s)", f.label(), FormatSize(f.Size)), fmt.Sprintf("SHA-256 %x", f.SHA256))
-	}
-	return append(lines, "", n.URL, n.expiry())
-}
+func (f NoticeFile) sum() string { return hex.EncodeToString(f.SHA256[:]) }
 
-// HTML is the notice as lines of HTML in ASCII: characters beyond are
-// references, so that it fits every ASCII-compatible charset.
-func (n Notice) HTML() []string {
-	const cell = `style="padding:2px 12px 2px 0;font:14px/20px sans-serif;color:#1a1a1a;text-align:left;vertical-align:top"`
-	const small = `style="font:11px/16px monospace;color:#595959;word-break:break-all"`
-	lines := []string{
-		`<table role="presentation" dir="ltr" cellpadding="0" cellspacing="0" border="0" style="margin:16px 0;border:1px solid #c8c8c8;background:#f7f7f7">`,
-		`<tr><td style="padding:12px 16px">`,
-		`<p style="margin:0 0 8px;font:bold 14px/20px sans-serif;color:#1a1a1a">` + asciiHTML(n.heading()) + `</p>`,
-		`<table cellpadding="0" cellspacing="0" border="0">`,
-	}
-	for _, f := range n.Files {
-		lines = append(lines, labelHTML(`<tr><td `+cell+`><bdi>`, f.label())...)
-		lines = append(lines,
-			fmt.Sprintf(`<span %s>SHA-256 %x</span></td>`, small, f.SHA256),
-			`<td `+cell+`>`+FormatSize(f.Size)+`</td></tr>`)
-	}
-	u := asciiHTML(n.URL)
-	return append(lines, `</table>`,
-		`<p style="margin:8px 0 0;font:14px/20px sans-serif"><a href="`+u+`"`,
-		`style="color:#0b57d0">`+u+`</a></p>`,
-		`<p style="margin:4px 0 0;font:12px/18px sans-serif;color:#595959">`+asciiHTML(n.expiry())+`</p>`,
-		`</td></tr></table>`)
-}
-
-// labelHTML is a file name behind line, in as many lines as it needs. They
-// break inside of tags only, where a reader sees nothing of it.
-func labelHTML(line, label string) []string {
-	const perLine = 80 // characters, each of 10 bytes at most
-	var lines []string
-	for chars := []rune(label); len(chars) > 0; {
-		n := min(len(chars), perLine)
-		line += asciiHTML(string(chars[:n]))
-		if chars = chars[n:]; len(chars) > 0 {
-			lines = append(lines, line+"<wbr")
-			line = ">"
-		}
-	}
-	return append(lines, line+"</bdi><br>")
-}
-
-// longestLine is the length in bytes of the longest line of the notice.
-func (n Notice) longestLine() int {
+// longestLine is the length in bytes of the longest of lines.
+func longestLine(lines []string) int {
 	longest := 0
-	for _, l := range append(n.Text(), n.HTML()...) {
+	for _, l := range lines {
 		longest = max(longest, len(l))
 	}
 	return longest
 }
 
-// asciiHTML escapes s for HTML text and attributes, in ASCII.
-func asciiHTML(s string) string {
-	var b strings.Builder
-	for _, r := range html.EscapeString(s) {
-		switch {
-		case r < utf8.RuneSelf:
-			b.WriteRune(r)
-		default:
-			fmt.Fprintf(&b, "&#%d;", r)
-		}
-	}
-	return b.String()
-}
-
-// FormatSize writes a number of bytes for people; KB, MB and GB are powers of
-// 1,024.
-func FormatSize(n int64) string {
-	const unit = 1024
-	switch {
-	case n == 1:
-		return "1 byte"
-	case n < unit:
-		return fmt.Sprintf("%d bytes", n)
-	}
-	v := float64(n) / unit
-	for _, name := range []string{"KB", "MB"} {
-		if v < unit-0.05 { // where one decimal does not round up to 1024.0
-			return fmt.Sprintf("%.1f %s", v, name)
-		}
-		v /= unit
-	}
-	return fmt.Sprintf("%.1f GB", v)
-}
+// FormatSize writes a number of bytes for people, in English; KB, MB and GB are
+// powers of 1,024.
+func FormatSize(n int64) string { return builtinTexts()[baseLanguage].size(n) }

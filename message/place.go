@@ -3,7 +3,7 @@ package message
 import (
 	"bytes"
 	"encoding/base64"
-	"io"
+	"slices"
 	"strings"
 )
 
@@ -15,7 +15,7 @@ func (r *rewriter) intoBodies(b Bodies) (placed bool, err error) {
 		return false, nil
 	}
 	var splices []Splice
-	if b.HTML != nil {
+	if b.HTML != nil { // first: it may tell the language of both
 		s, ok, err := r.intoHTML(b.HTML)
 		if !ok || err != nil {
 			return false, err
@@ -33,39 +33,110 @@ func (r *rewriter) intoBodies(b Bodies) (placed bool, err error) {
 	return len(splices) > 0, nil
 }
 
-// intoText appends the notice to a text/plain body. Characters its charset
-// lacks become "?" where the HTML beside it shows them right (lossy);
+// intoText puts the notice into a text/plain body. Characters of names that its
+// charset lacks become "?" where the HTML beside it shows them right (lossy);
 // otherwise such a body does not take the notice.
 func (r *rewriter) intoText(p *Part, lossy bool) (Splice, bool, error) {
 	cs, ok := takesNotice(p)
 	if !ok {
 		return Splice{}, false, nil
 	}
-	var text strings.Builder
-	for _, line := range r.notice.Text() {
-		encoded, err := encodeLine(cs, line, p.Encoding == "7bit", lossy)
-		if err != nil {
-			return Splice{}, false, nil
-		}
-		text.Write(encoded)
-		text.WriteString("\r\n")
+	block, ok, err := r.textBlock(p, cs, lossy)
+	if !ok || err != nil {
+		return Splice{}, false, err
 	}
-	block := text.String()
-	if p.Encoding == "base64" {
-		old, err := p.decode(r.src, maxBodyText)
-		if err != nil {
-			return Splice{}, false, err
-		}
-		return Splice{p.Body, r.base64(p, append(old, gap(p, old)+block...))}, true, nil
-	}
-	end, err := readSpan(r.src, Span{max(p.Body.Start, p.Body.End-int64(len("=\r\n"))), p.Body.End})
+	raw, text, err := r.readText(p)
 	if err != nil {
 		return Splice{}, false, err
+	}
+	at := textPlace(text)
+	lead := ""
+	if isFlowed(p) && flowsOn(text[:at]) {
+		lead = "\r\n" // the empty line alone would belong to the line before
+	}
+	if at < len(text) {
+		if above := text[:at]; len(above) > 0 && (lead != "" || !isBlank(above[lineBefore(above, at):])) {
+			lead += "\r\n"
+		}
+		return r.insert(p, raw, text, at, lead+block+"\r\n"), true, nil
+	}
+	if p.Encoding == "base64" {
+		return Splice{p.Body, r.base64(p, append(text, lead+gap(p, text)+block...))}, true, nil
 	}
 	if p.Encoding == "quoted-printable" {
 		block = encodeQP(block, "\r\n")
 	}
-	return Splice{Span{p.Body.End, p.Body.End}, r.lines(gap(p, end) + block)}, true, nil
+	return Splice{Span{p.Body.End, p.Body.End}, r.lines(lead + gap(p, raw) + block)}, true, nil
+}
+
+// textBlock is the notice in the charset of text p, with CRLF line ends.
+func (r *rewriter) textBlock(p *Part, cs Charset, lossy bool) (string, bool, error) {
+	lines, err := r.text(r.texts)
+	if err != nil {
+		return "", false, err
+	}
+	ascii := p.Encoding == "7bit"
+	block, ok := encodeLines(p, cs, lines, ascii, false)
+	if !ok && r.texts.ascii != nil {
+		if lines, err = r.text(r.texts.ascii); err != nil {
+			return "", false, err
+		}
+		block, ok = encodeLines(p, cs, lines, ascii, false)
+	}
+	if !ok && lossy {
+		block, ok = encodeLines(p, cs, lines, ascii, true)
+	}
+	return block, ok, nil
+}
+
+func encodeLines(p *Part, cs Charset, lines []string, ascii, lossy bool) (string, bool) {
+	flowed := isFlowed(p)
+	var text strings.Builder
+	for _, line := range lines {
+		if flowed {
+			line = stuffed(line)
+		}
+		encoded, err := encodeLine(cs, line, ascii, lossy)
+		if err != nil {
+			return "", false
+		}
+		text.Write(encoded)
+		text.WriteString("\r\n")
+	}
+	return text.String(), true
+}
+
+// readText returns the body of text p, encoded and decoded; they are the same
+// bytes where nothing is encoded, and raw is nil for base64.
+func (r *rewriter) readText(p *Part) (raw, text []byte, err error) {
+	if p.Encoding == "base64" {
+		text, err = p.decode(r.src, maxBodyText)
+		return nil, text, err
+	}
+	raw = make([]byte, 0, p.Body.Len())
+	if err = copySpan((*sliceWriter)(&raw), r.src, p.Body); err != nil {
+		return nil, nil, err
+	}
+	if p.Encoding == "quoted-printable" {
+		return raw, unquote(raw), nil
+	}
+	return raw, raw, nil
+}
+
+// insert puts block, in lines that end in CRLF, where a line of text begins.
+func (r *rewriter) insert(p *Part, raw, text []byte, at int, block string) Splice {
+	switch p.Encoding {
+	case "base64":
+		return Splice{p.Body, r.base64(p, slices.Concat(text[:at], []byte(block), text[at:]))}
+	case "quoted-printable":
+		if at = qpOffset(raw, at); at > 0 && raw[at-1] != '\n' { // the line end before is encoded itself
+			block = "=\r\n" + encodeQP(block, "\r\n")
+		} else {
+			block = encodeQP(block, "\r\n")
+		}
+	}
+	start := p.Body.Start + int64(at)
+	return Splice{Span{start, start}, r.lines(block)}
 }
 
 // gap is what stands, encoded, between the end of a text and the notice: an
@@ -124,51 +195,46 @@ func takesNotice(p *Part) (Charset, bool) {
 	return cs, true
 }
 
-// intoHTML inserts the notice before the last </body>, or </html>, or at the
-// end of a text/html body.
+// intoHTML puts the notice into a text/html body.
 func (r *rewriter) intoHTML(p *Part) (Splice, bool, error) {
-	if _, ok := takesNotice(p); !ok {
-		return Splice{}, false, nil
-	}
-	raw, err := readSpan(r.src, p.Body)
-	if err != nil {
-		return Splice{}, false, err
-	}
-	text, offsets := raw, []int(nil)
-	switch p.Encoding {
-	case "quoted-printable":
-		text, offsets = decodeQPOffsets(raw)
-	case "base64":
-		if text, err = p.decode(r.src, maxBodyText); err != nil {
-			return Splice{}, false, err
-		}
-	}
-	i, ok := htmlEnd(text)
+	cs, ok := takesNotice(p)
 	if !ok {
 		return Splice{}, false, nil
 	}
-	block := strings.Join(r.notice.HTML(), "\r\n")
+	raw, text, err := r.readText(p)
+	if err != nil {
+		return Splice{}, false, err
+	}
+	page := readPage(text, cs)
+	r.adopt(page.lang)
+	if !page.ok {
+		return Splice{}, false, nil
+	}
+	lines, err := r.html(page.rtl)
+	if err != nil {
+		return Splice{}, false, err
+	}
+	block := strings.Join(lines, "\r\n")
 	switch p.Encoding {
 	case "quoted-printable":
-		return r.intoQuotedHTML(p, offsets, i, block), true, nil
+		return r.intoQuotedHTML(p, raw, qpOffset(raw, page.at), block), true, nil
 	case "base64":
-		s := string(text[:i]) + "\r\n" + block + "\r\n" + string(text[i:])
-		return Splice{p.Body, r.base64(p, []byte(s))}, true, nil
+		return Splice{p.Body, r.base64(p, slices.Concat(text[:page.at], []byte("\r\n"+block+"\r\n"), text[page.at:]))}, true, nil
 	}
-	at := p.Body.Start + int64(i)
+	at := p.Body.Start + int64(page.at)
 	return Splice{Span{at, at}, r.lines("\r\n" + block + "\r\n")}, true, nil
 }
 
-// intoQuotedHTML inserts block where decoded byte i of p begins.
-func (r *rewriter) intoQuotedHTML(p *Part, offsets []int, i int, block string) Splice {
-	at, soft := p.Body.End, ""
-	if i < len(offsets) {
-		at, soft = p.Body.Start+int64(offsets[i]), "="
-	}
+// intoQuotedHTML inserts block at an offset of raw, the encoded body of p.
+func (r *rewriter) intoQuotedHTML(p *Part, raw []byte, offset int, block string) Splice {
+	at, soft := p.Body.Start+int64(offset), "="
 	// Soft line breaks keep the lines around it within 76 characters.
 	lead := "=" + r.eol
-	if at == p.Body.Start || i == len(offsets) {
+	if offset == 0 || offset == len(raw) {
 		lead = r.eol
+	}
+	if offset == len(raw) {
+		soft = ""
 	}
 	return Splice{Span{at, at}, []byte(lead + encodeQP(block, r.eol) + soft + r.eol)}
 }
@@ -198,12 +264,6 @@ func encodeBase64(b []byte, eol string) []byte {
 	}
 	out.WriteString(s)
 	return []byte(out.String())
-}
-
-func readSpan(src io.ReaderAt, s Span) ([]byte, error) {
-	var b sliceWriter
-	err := copySpan(&b, src, s)
-	return b, err
 }
 
 func isASCII(s string) bool {

@@ -14,7 +14,8 @@ import (
 // textIn is a text part of a charset and encoding, with s as its content.
 func textIn(t *testing.T, subtype, charset, encoding, s string) string {
 	t.Helper()
-	cs, ok := LookupCharset(charset)
+	label, _, _ := strings.Cut(charset, ";") // parameters may stand behind it
+	cs, ok := LookupCharset(label)
 	if !ok {
 		t.Fatal(charset)
 	}
@@ -238,6 +239,11 @@ func TestTextsThatCannotTakeTheNoticeGetAPartOfItsOwn(t *testing.T) {
 	for name, entity := range map[string]string{
 		"utf-16":             piece("AEgAaQ==", "Content-Type: text/plain; charset=utf-16", "Content-Transfer-Encoding: base64"),
 		"utf-16le":           piece("SABpAA==", "Content-Type: text/html; charset=utf-16le", "Content-Transfer-Encoding: base64"),
+		"utf-16be":           piece("AEgAaQ==", "Content-Type: text/plain; charset=UTF-16BE", "Content-Transfer-Encoding: base64"),
+		"utf-32le":           piece("SAAAAA==", "Content-Type: text/html; charset=utf-32le", "Content-Transfer-Encoding: base64"),
+		"iso-2022-jp-2":      piece("\x1b$B$3\x1b(B", "Content-Type: text/html; charset=iso-2022-jp-2"),
+		"EBCDIC":             piece("yIk=", "Content-Type: text/plain; charset=ibm037", "Content-Transfer-Encoding: base64"),
+		"iso-2022-cn":        piece("\x1b$)A\x0e=;\x0f", "Content-Type: text/plain; charset=iso-2022-cn"),
 		"utf-32":             piece("AAAASA==", "Content-Type: text/plain; charset=utf-32", "Content-Transfer-Encoding: base64"),
 		"utf-7":              piece("Hi +AOQ-", "Content-Type: text/plain; charset=utf-7"),
 		"iso-2022-jp":        piece("\x1b$B$3\x1b(B", "Content-Type: text/plain; charset=iso-2022-jp"),
@@ -332,19 +338,36 @@ func TestNoticeInAnEmptyText(t *testing.T) {
 }
 
 func TestFlowedTextKeepsTheLinesOfTheNotice(t *testing.T) {
-	for _, text := range []string{"flowed \nlines", "flowed \nlines ", "flowed \nlines \n", "> quoted", "-- \nsignature"} {
-		m := open(t, letter(group("mixed", piece(text, "Content-Type: text/plain; format=flowed; delsp=yes"), named("From here .pdf"))))
-		next, own := m.taking()
-		if own {
-			t.Fatal("a part of its own")
-		}
-		_, notice, found := strings.Cut(next.foreign(next.bodies.Text), "\n\n")
-		if !found {
-			t.Fatalf("%q: no empty line before the notice", text)
-		}
-		for line := range strings.SplitSeq(notice, "\n") {
-			if strings.TrimSpace(line) != line || strings.HasPrefix(line, "From ") || strings.HasPrefix(line, ">") {
-				t.Errorf("line %q", line)
+	for _, c := range []struct{ text, before, after string }{
+		{"flowed \nlines", "flowed \nlines\n\n", ""},
+		{"flowed \nlines\n", "flowed \nlines\n\n", ""},
+		{"flowed \nlines ", "flowed \nlines \n\n\n", ""}, // the first empty line ends the paragraph
+		{"flowed \nlines \n", "flowed \nlines \n\n\n", ""},
+		{"> quoted \n> text", "> quoted \n> text\n\n", ""},
+		{"a\n-- \nsignature", "a\n\n", "\n-- \nsignature"},
+		{"a \n-- \nsignature", "a \n\n\n", "\n-- \nsignature"},
+		{"a \n\n-- \nsignature", "a \n\n", "\n-- \nsignature"},
+		{"-- \n", "", "\n-- \n"},
+	} {
+		for _, encoding := range []string{"7bit", "quoted-printable", "base64"} {
+			for _, delsp := range []string{"", "; delsp=yes"} {
+				part := textIn(t, "plain", "us-ascii; format=Flowed"+delsp, encoding, c.text)
+				m := open(t, letter(group("mixed", part, named("From here .pdf"))))
+				next, own := m.taking()
+				if own {
+					t.Fatal("a part of its own")
+				}
+				text := next.foreign(next.bodies.Text)
+				notice, ok := strings.CutPrefix(text, c.before)
+				notice, ok2 := strings.CutSuffix(notice, c.after)
+				if !ok || !ok2 {
+					t.Errorf("%s: %q became %q", encoding, c.text, text)
+				}
+				for line := range strings.SplitSeq(notice, "\n") {
+					if strings.TrimSpace(line) != line || strings.HasPrefix(line, "From ") || strings.HasPrefix(line, ">") {
+						t.Errorf("line %q", line)
+					}
+				}
 			}
 		}
 	}

@@ -125,27 +125,48 @@ func unhex(c byte) byte {
 	return 255
 }
 
-// decodeQPOffsets decodes quoted-printable and tells for each decoded byte
-// where its encoded form begins.
-func decodeQPOffsets(raw []byte) (text []byte, offsets []int) {
-	for i := 0; i < len(raw); {
-		n, c, data := 1, raw[i], true
-		if c == '=' {
-			switch rest := raw[i+1:]; {
-			case len(rest) >= 2 && unhex(rest[0]) < 16 && unhex(rest[1]) < 16:
-				n, c = 3, unhex(rest[0])<<4|unhex(rest[1])
-			case bytes.HasPrefix(rest, []byte("\r\n")):
-				n, data = 3, false
-			case bytes.HasPrefix(rest, []byte("\n")):
-				n, data = 2, false
+// unquote decodes quoted-printable without defects.
+func unquote(raw []byte) []byte {
+	text := make([]byte, 0, len(raw))
+	for len(raw) > 0 {
+		n, c, data := qpUnit(raw)
+		if data {
+			text = append(text, c)
+		}
+		raw = raw[n:]
+	}
+	return text
+}
+
+// qpOffset is where the encoded form of decoded byte i begins; the length of
+// raw if there are not so many.
+func qpOffset(raw []byte, i int) int {
+	at := 0
+	for at < len(raw) {
+		n, _, data := qpUnit(raw[at:])
+		if data {
+			if i--; i < 0 {
+				break
 			}
 		}
-		if data {
-			text, offsets = append(text, c), append(offsets, i)
-		}
-		i += n
+		at += n
 	}
-	return text, offsets
+	return at
+}
+
+// qpUnit reads what raw begins with: a byte of the text, or a soft line break.
+func qpUnit(raw []byte) (n int, c byte, data bool) {
+	if raw[0] == '=' {
+		switch rest := raw[1:]; {
+		case len(rest) >= 2 && unhex(rest[0]) < 16 && unhex(rest[1]) < 16:
+			return 3, unhex(rest[0])<<4 | unhex(rest[1]), true
+		case bytes.HasPrefix(rest, []byte("\r\n")):
+			return 3, 0, false
+		case bytes.HasPrefix(rest, []byte("\n")):
+			return 2, 0, false
+		}
+	}
+	return 1, raw[0], true
 }
 
 // encodeQP encodes text whose lines end in CRLF (RFC 2045 section 6.7). No line

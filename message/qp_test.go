@@ -55,11 +55,15 @@ func TestQuotedPrintableIsRefusedWhereReadersDiffer(t *testing.T) {
 
 func TestOffsetsOfQuotedPrintable(t *testing.T) {
 	raw := "a=3Db=\r\nc=\nd\r\n=C3=BC"
-	text, offsets := decodeQPOffsets([]byte(raw))
+	text := unquote([]byte(raw))
 	if string(text) != "a=bcd\r\nü" {
 		t.Fatalf("text %q", text)
 	}
-	for i, at := range offsets {
+	if end := qpOffset([]byte(raw), len(text)); end != len(raw) {
+		t.Errorf("the end is at %d, want %d", end, len(raw))
+	}
+	for i := range text {
+		at := qpOffset([]byte(raw), i)
 		rest, _ := decodeQP([]byte(raw[at:]))
 		if rest != string(text[i:]) {
 			t.Errorf("byte %d: from %d on it is %q, want %q", i, at, rest, text[i:])

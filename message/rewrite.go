@@ -28,6 +28,9 @@ type rewriter struct {
 	eol     string
 	taken   map[*Part]bool
 	splices []Splice
+	// texts are the words of the notice; they change no more once told.
+	texts *Texts
+	told  bool
 	// boundary is that of the notice as a part of its own.
 	boundary string
 }
@@ -47,9 +50,8 @@ func Remove(t *Tree, src io.ReaderAt, b Bodies, taken []*Part, n Notice, seed st
 	if r.boundary, ok = freeBoundary(t, seed); !ok {
 		return nil, &CannotRewriteError{"every boundary for the notice begins like one of the message's own"}
 	}
-	if line := n.longestLine(); line > maxLine {
-		return nil, &CannotRewriteError{fmt.Sprintf("the notice needs a line of %d bytes, allowed are %d", line, maxLine)}
-	}
+	r.texts = n.Wording.fallback()
+	r.adopt(t.Root.Header.Get("Content-Language"))
 	if r.taken[t.Root] {
 		return r.whole()
 	}
@@ -62,12 +64,16 @@ func Remove(t *Tree, src io.ReaderAt, b Bodies, taken []*Part, n Notice, seed st
 		if p == nil {
 			return nil, &CannotRewriteError{"no text can take the notice, and no multipart/mixed a part of its own"}
 		}
-		r.replace(p)
+		if err := r.replace(p); err != nil {
+			return nil, err
+		}
 	}
 	for _, p := range taken {
 		// A multipart must keep one part (RFC 2046 section 5.1.1).
 		if r.taken[p] && r.emptied(p.Parent) {
-			r.replace(p)
+			if err := r.replace(p); err != nil {
+				return nil, err
+			}
 		}
 	}
 	for _, p := range taken {
@@ -159,17 +165,29 @@ func (r *rewriter) cut(p *Part) {
 }
 
 // replace puts the notice, as a part of its own, in the place of p.
-func (r *rewriter) replace(p *Part) {
-	header, body := r.ownPart()
+func (r *rewriter) replace(p *Part) error {
+	header, body, err := r.ownPart()
+	if err != nil {
+		return err
+	}
 	r.taken[p] = false
 	r.splices = append(r.splices, Splice{
 		Span: Span{p.HeaderSpan.Start, p.Body.End},
 		New:  []byte(header + r.eol + body),
 	})
+	return nil
 }
 
 // ownPart makes a multipart/alternative of the notice.
-func (r *rewriter) ownPart() (header, body string) {
+func (r *rewriter) ownPart() (header, body string, err error) {
+	plain, err := r.text(r.texts)
+	if err != nil {
+		return "", "", err
+	}
+	markup, err := r.html(r.texts.RTL)
+	if err != nil {
+		return "", "", err
+	}
 	boundary, e := r.boundary, r.eol
 	header = `Content-Type: multipart/alternative; boundary="` + boundary + `"` + e
 	leaf := func(subtype string, lines []string) string {
@@ -184,14 +202,38 @@ func (r *rewriter) ownPart() (header, body string) {
 			"Content-Type: text/" + subtype + "; charset=utf-8" + e +
 			"Content-Transfer-Encoding: " + encoding + e + e + text + e
 	}
-	body = leaf("plain", r.notice.Text()) + leaf("html", r.notice.HTML()) + "--" + boundary + "--" + e
-	return header, body
+	body = leaf("plain", plain) + leaf("html", markup) + "--" + boundary + "--" + e
+	return header, body, nil
+}
+
+// adopt takes the first language that the message tells and there are texts for.
+func (r *rewriter) adopt(list string) {
+	if r.told || list == "" {
+		return
+	}
+	if t := r.notice.Wording.match(list); t != nil {
+		r.texts, r.told = t, true
+	}
+}
+
+func (r *rewriter) text(t *Texts) ([]string, error) { return shortEnough(r.notice.text(t)) }
+
+func (r *rewriter) html(rtl bool) ([]string, error) { return shortEnough(r.notice.html(r.texts, rtl)) }
+
+func shortEnough(lines []string) ([]string, error) {
+	if n := longestLine(lines); n > maxLine {
+		return nil, &CannotRewriteError{fmt.Sprintf("the notice needs a line of %d bytes, allowed are %d", n, maxLine)}
+	}
+	return lines, nil
 }
 
 // whole replaces a message that is nothing but one attachment.
 func (r *rewriter) whole() (*Rewrite, error) {
 	root := r.tree.Root
-	header, text := r.ownPart()
+	header, text, err := r.ownPart()
+	if err != nil {
+		return nil, err
+	}
 	ct := strings.TrimSpace(strings.TrimPrefix(header, "Content-Type:"))
 	edits := []HeaderEdit{{Index: min(1, len(root.Header.Values("Content-Type"))), Name: "Content-Type", Value: ct}}
 	for _, name := range []string{"Content-Transfer-Encoding", "Content-Disposition", "Content-Id", "Content-Description",

@@ -26,7 +26,7 @@ type Config struct {
 	// are then closed: the MTA does what it does without a milter (Postfix:
 	// milter_default_action). An MTA holds one connection for each SMTP session,
 	// so this should be no less than the number of SMTP sessions it admits. An
-	// idle connection takes about 25 KB.
+	// idle connection takes about 15 KB.
 	MaxConnections int `yaml:"max_connections"`
 
 	// How long an MTA may say nothing before its connection is closed. The

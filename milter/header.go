@@ -25,7 +25,7 @@ func (b *headerBlock) add(data []byte) {
 		return
 	}
 	name, rest, ok := bytes.Cut(data, []byte{0})
-	if !ok || len(name) == 0 || bytes.IndexByte(rest, 0) != len(rest)-1 {
+	if !ok || len(name) == 0 || len(rest) == 0 || bytes.IndexByte(rest, 0) != len(rest)-1 {
 		b.defect = "malformed header packet"
 		return
 	}

@@ -61,7 +61,7 @@ func (s *session) negotiate(offer []byte) error {
 	if err != nil {
 		return err
 	}
-	s.opts, s.negotiated = opts, true
+	s.opts, s.negotiated, s.tap.greeted = opts, true, true
 	if !opts.may(gomilter.OptChangeBody | gomilter.OptChangeHeader | gomilter.OptAddHeader) {
 		s.log.Error("the MTA does not let this milter change messages: mail that needs a change will be deferred",
 			"offered_actions", fmt.Sprintf("%#x", opts.actions))

@@ -50,8 +50,10 @@ const (
 	// bytes: more than a usual header field has.
 	keptPacket = 4 << 10
 
-	// packetTimeout is how long the rest of a packet may take to arrive: MTAs
-	// write packets whole, so a longer pause is a stalled host.
+	// packetTimeout is how long a packet may take to arrive once its first byte is
+	// here, and the first packet of a connection to come at all: MTAs write packets
+	// whole, and negotiate at once, so whoever takes longer is a stalled host or
+	// no MTA.
 	packetTimeout = 2 * time.Minute
 	// writeTimeout is how long the MTA may take to accept one write of at most
 	// a body chunk; it may be writing the new body to a busy disk.

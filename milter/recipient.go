@@ -28,12 +28,12 @@ func (s *session) RcptTo(string, *gomilter.Modifier) (gomilter.Response, error) 
 	macros := s.take(gomilter.CodeRcpt)
 	learn(x.env, macros)
 	r := flow.Recipient{Address: address, Args: args}
-	x.envelope += len(s.payload)
+	size := len(s.payload)
 	switch {
 	case macros[macroMailer] == "error": // the MTA has refused it
 	case len(x.env.Recipients) == maxRecipients:
 		x.err = fmt.Errorf("more than %d recipients", maxRecipients)
-	case x.envelope > maxEnvelope:
+	case x.envelope+size > maxEnvelope:
 		x.err = fmt.Errorf("recipients of more than %d bytes", maxEnvelope)
 	default:
 		if refused := s.checkRecipient(r); refused != nil {
@@ -41,6 +41,7 @@ func (s *session) RcptTo(string, *gomilter.Modifier) (gomilter.Response, error) 
 		}
 		x.env.Recipients = append(x.env.Recipients, r)
 		x.paths = append(x.paths, path)
+		x.envelope += size
 	}
 	return s.carryOn(gomilter.OptNoRcptReply), nil
 }

@@ -189,7 +189,7 @@ func (s *Server) serve(conn net.Conn) {
 }
 
 // Full tells whether all connections that are allowed are in use: new ones wait
-// in the kernel's queue, unanswered.
+// unanswered, or are closed.
 func (s *Server) Full() bool { return len(s.slots) == cap(s.slots) }
 
 func (s *Server) remove(sess *session) {

@@ -33,13 +33,16 @@ type tap struct {
 	closed func(error)
 
 	idle    time.Duration // how long a packet may be awaited
+	packet  time.Duration // how long it may take to arrive, and the first to come
 	buf     []byte        // the current packet
 	pending []byte        // what go-milter has not read of it
 	stream  int           // body bytes that follow pending, still in r
 	err     error         // what ended the reading
 
-	inPacket bool // the next bytes belong to a packet already begun
-	watching bool // a watcher reads: no flush, no deadline
+	inPacket bool      // the next bytes belong to a packet already begun
+	whole    time.Time // until when the rest of it must be here
+	greeted  bool      // the MTA has said its first word
+	watching bool      // a watcher reads: no flush, no deadline
 
 	mu       sync.Mutex // guards the fields below, and the order of deadlines
 	busy     bool       // a message is in flight
@@ -49,7 +52,7 @@ type tap struct {
 }
 
 func newTap(conn net.Conn, idle time.Duration) *tap {
-	t := &tap{Conn: conn, idle: idle}
+	t := &tap{Conn: conn, idle: idle, packet: packetTimeout}
 	t.r = bufio.NewReaderSize(source{t}, readBuffer)
 	t.w = bufio.NewWriterSize(sink{t}, writeBuffer)
 	return t
@@ -113,10 +116,14 @@ func (t *tap) readPacket() (gomilter.Code, []byte, error) {
 	}
 	t.buf = append(t.buf[:0], make([]byte, packetHead)...)
 	t.inPacket = false
-	if _, err := io.ReadFull(t.r, t.buf[:4]); err != nil {
+	if _, err := t.r.Peek(1); err != nil {
 		return 0, nil, err
 	}
-	t.inPacket = true
+	// One time for all of it, or a byte now and then would hold the place for ever.
+	t.inPacket, t.whole = true, time.Now().Add(t.packet)
+	if _, err := io.ReadFull(t.r, t.buf[:4]); err != nil {
+		return 0, nil, unexpected(err)
+	}
 	length := binary.BigEndian.Uint32(t.buf)
 	if length == 0 || length > maxPacket {
 		return 0, nil, fmt.Errorf("packet length %d is not between 1 and %d", length, maxPacket)
@@ -198,10 +205,13 @@ func (t *tap) armRead() error {
 		return errDrained
 	}
 	wait := t.idle
-	if t.inPacket {
-		wait = packetTimeout
+	if !t.greeted {
+		wait = min(wait, t.packet)
 	}
 	deadline := time.Now().Add(wait)
+	if t.inPacket {
+		deadline = t.whole
+	}
 	if t.busy && t.limit.Before(deadline) {
 		deadline = t.limit
 	}

@@ -27,15 +27,15 @@ var (
 
 // transaction is the state of a message in flight.
 type transaction struct {
-	env    *flow.Envelope
-	paths  []string // of env.Recipients, as they came
+	env   *flow.Envelope
+	paths []string // of env.Recipients, as they came
 	// envelope is the bytes of the recipients so far.
 	envelope int
-	ref    string   // names the message in its 451 answer and in the log
-	log    *slog.Logger
-	header headerBlock
-	mail   Mail  // nil before the end of the header, and after a failed Write
-	err    error // first failure, answered at the next occasion
+	ref      string // names the message in its 451 answer and in the log
+	log      *slog.Logger
+	header   headerBlock
+	mail     Mail  // nil before the end of the header, and after a failed Write
+	err      error // first failure, answered at the next occasion
 
 	emulated bool        // no RCPT may be refused, see RecipientChecker
 	refusal  *flow.Reply // of a recipient, to be given at the end of the header

@@ -66,14 +66,23 @@ func (a *VaultAction) check() []mistake {
 	if a.Options.Target == "" {
 		return mistakef("vault.target", "is required: %s", vaultForms)
 	}
-	if space := a.Options.Space; space != "" && space != SpaceUser && space != SpaceDepartment {
-		t, err := name.Parse(space)
-		switch {
-		case err != nil:
-			return mistakef("vault.space", "is neither user nor department nor a template: %v", err)
-		case t.Uses("space"):
-			return mistakef("vault.space", "cannot name {space} itself")
-		}
+	if err := CheckSpace(a.Options.Space); err != nil {
+		return mistakef("vault.space", "%v", err)
+	}
+	return nil
+}
+
+// CheckSpace tells what is wrong with a space as it is written; nil for none.
+func CheckSpace(space string) error {
+	if space == "" || space == SpaceUser || space == SpaceDepartment {
+		return nil
+	}
+	t, err := name.Parse(space)
+	switch {
+	case err != nil:
+		return fmt.Errorf("is neither user nor department nor a template: %w", err)
+	case t.Uses("space"):
+		return errors.New("cannot name {space} itself")
 	}
 	return nil
 }
@@ -121,12 +130,12 @@ type VaultChoice struct {
 // Vaults tells whether any rule keeps copies.
 func (s *Set) Vaults() bool { return s.vaults }
 
-// VaultTargets lists the targets that rules name, with the index of each rule.
-func (s *Set) VaultTargets() map[int]string {
-	out := make(map[int]string)
+// VaultTargets lists where rules keep copies, by the index of each rule.
+func (s *Set) VaultTargets() map[int]VaultOptions {
+	out := make(map[int]VaultOptions)
 	for i := range s.rules {
 		if v := s.rules[i].vault; v != nil && !v.Never {
-			out[i] = v.Options.Target
+			out[i] = v.Options
 		}
 	}
 	return out

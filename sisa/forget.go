@@ -69,6 +69,11 @@ func (k *Keeper) Forget(ctx context.Context, key ledger.Key, act Act) (f Forgott
 		if err != nil {
 			return fmt.Errorf("forget mail %s: %w", key, err)
 		}
+		if k.Forgets != nil {
+			if err := k.Forgets(ctx, tx, key); err != nil {
+				return err
+			}
+		}
 		return ledger.Forget(ctx, tx, key, fact.At)
 	})
 	if err != nil {

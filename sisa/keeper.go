@@ -1,5 +1,7 @@
 package sisa
 
+// What looks after the store: its parts, and how it settles what was interrupted.
+
 import (
 	"context"
 	"fmt"
@@ -8,6 +10,7 @@ import (
 	"time"
 
 	"cloakroom/internal/db"
+	"cloakroom/ledger"
 	"cloakroom/sisa/blob"
 )
 
@@ -28,8 +31,8 @@ var _ Blobs = (*blob.Local)(nil)
 
 // Keeper looks after what is stored: it collects what nobody needs, checks what
 // is kept, and ends what an administrator says. Its methods work while mail
-// comes in, from several processes at once. All fields but Needs and Log are
-// set before first use.
+// comes in, from several processes at once. All fields are set before
+// first use.
 type Keeper struct {
 	DB    *db.DB
 	Blobs Blobs
@@ -37,8 +40,11 @@ type Keeper struct {
 	// Recent is how long the original of a mail is kept in any case since it
 	// last came: copies of it may still be on their way.
 	Recent time.Duration
-	Now    func() time.Time
-	Log    *slog.Logger // nil: slog.Default
+	// Forgets deletes what others keep about a mail that is forgotten, in the same
+	// transaction; nil: nobody does.
+	Forgets func(ctx context.Context, tx db.Tx, key ledger.Key) error
+	Now     func() time.Time
+	Log     *slog.Logger // nil: slog.Default
 }
 
 func (k *Keeper) log() *slog.Logger {

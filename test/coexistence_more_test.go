@@ -271,7 +271,7 @@ func TestTheBackstopCatchesWhatAMilterDoesNotSee(t *testing.T) {
 	copied := freePorts(t, 1)[0]
 	table := filepath.Join(t.TempDir(), "cloakroom")
 	own := "inline:{ {all@acmecorp.test=boss@acmecorp.test,bob@acmecorp.test} {away@acmecorp.test=boss@acmecorp.test} }"
-	w := newWorld(t, worldOptions{route: listenerGateway + withSRS, rules: linkAll,
+	w := newWorld(t, worldOptions{route: listenerGateway + withSRS, rules: linkAll, example: true,
 		ours: map[string]string{"virtual_alias_maps": own + ", texthash:" + table},
 		services: func(d *daemon) []string {
 			out, stderr, code := d.run(nil, "directory", "export", "--format", "postfix-virtual")
@@ -310,6 +310,26 @@ func TestTheBackstopCatchesWhatAMilterDoesNotSee(t *testing.T) {
 	expect("a mail that is split", boss, gina, carol)
 	send(t, w.other, gina, []string{ghost}, plainMail(gina, ghost, "loop"))
 	expect("a loop", gina)
+}
+
+// exampleServices are the listeners that the documentation shows, without what
+// a test cannot have: fixed ports, chroot and TLS.
+func exampleServices(t *testing.T, gatewayPort, submitPort int) []string {
+	t.Helper()
+	networks := filepath.Join(t.TempDir(), "other-system")
+	readable(t, networks, otherIP+"/32 OK\n")
+	text := string(mustReadFile(t, "deploy/postfix/master.cf.example"))
+	for _, change := range [][2]string{
+		{"\n10025 ", fmt.Sprintf("\n127.0.0.1:%d ", gatewayPort)}, {"\n127.0.0.1:10026 ", "\n" + address(submitPort) + " "},
+		{"/etc/postfix/other-system", networks}, {"smtpd_tls_security_level=encrypt", "smtpd_tls_security_level=none"}, {"       y       ", "       n       "},
+	} {
+		if !strings.Contains(text, change[0]) {
+			t.Fatalf("the example has no %q", change[0])
+		}
+		// Not in comments: their lines do not begin like this.
+		text = strings.ReplaceAll(text, change[0], change[1])
+	}
+	return strings.Split(text, "\n")
 }
 
 // readable writes a file that every account can read, with its folders.

@@ -84,6 +84,7 @@ type worldOptions struct {
 	ours, other  map[string]string // parameters of their Postfix
 	services     func(*daemon) []string
 	moved        []string // have mailboxes in the other system as well
+	example      bool     // the listeners are those of deploy/postfix/master.cf.example
 }
 
 // submitPlace is where Cloakroom sends mail of its own.
@@ -141,6 +142,9 @@ func newWorld(t *testing.T, o worldOptions) *world {
 		fmt.Sprintf("127.0.0.1:%d inet n - n - - smtpd -o smtpd_milters= -o cleanup_service_name=cleanup-own -o local_header_rewrite_clients= -o { smtpd_recipient_restrictions = check_recipient_access inline:{ {%s=550 5.7.9 no such thing here} } }",
 			submitPort, refusedThere),
 		"cleanup-own unix n - n - 0 cleanup -o cleanup_replace_stray_cr_lf=no",
+	}
+	if o.example {
+		services = exampleServices(t, gatewayPort, submitPort)
 	}
 	if o.services != nil {
 		services = append(services, o.services(w.d)...)

@@ -118,14 +118,15 @@ func TestDemoShowsWhatItPromises(t *testing.T) {
 		"multipart/mixed", "north-hall.pdf", "2 attachments of this message are kept at 127.0.0.1:",
 		"$ cloakroom policy explain", `link, by rule "all others become links"`,
 		"$ cloakroom store stats", "saved by single instance", "$ cloakroom links list",
-		`msg="attachments linked"`, "left_alone=multipart/signed", "the signature still verifies", "All 19 checks held",
+		`msg="attachments linked"`, "left_alone=multipart/signed", "the signature still verifies", "All 23 checks held",
+		"The vault: a copy of each file", "$ echo 'ls -l spaces/*/*'", "spaces/building/north-hall.pdf", "spaces/carol@acmecorp.test/offer.pdf",
 	} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("%q is not shown", want)
 		}
 	}
-	if n := strings.Count(stdout, "  equal\n"); n != 3 {
-		t.Errorf("%d downloads are shown as equal, want 3", n)
+	if n := strings.Count(stdout, "  equal\n"); n != 4 {
+		t.Errorf("%d downloads are shown as equal, want 4", n)
 	}
 	for _, bad := range []string{"NOT EQUAL", "NOT OK", "\x1b"} {
 		if strings.Contains(stdout, bad) {

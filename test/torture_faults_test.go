@@ -23,27 +23,34 @@ const feltWithin = time.Minute
 // slow is a line on which the largest file takes a second.
 func (f *fire) slow() int64 { return int64(f.scale.largest) }
 
+// pace makes the line as slow as told, in bytes a second; 0 is as fast as can be.
+func (f *fire) pace(bytesPerSecond int64) {
+	if f.proxy != nil {
+		f.proxy.SetBandwidth(bytesPerSecond)
+	}
+}
+
 // sessionsKilled: the server's sessions die in the midst of uploads.
 func (f *fire) sessionsKilled() {
 	for range 3 {
-		f.proxy.SetBandwidth(f.slow())
+		f.pace(f.slow())
 		f.untilUploading()
 		killed, err := f.server.KillSessions()
 		f.must(err)
 		f.figures["sessions killed"] += killed
 	}
-	f.proxy.SetBandwidth(0)
+	f.pace(0)
 }
 
 // networkCut: connections are reset in the midst of uploads, and then the cable
 // is pulled.
 func (f *fire) networkCut() {
 	for range 3 {
-		f.proxy.SetBandwidth(f.slow())
+		f.pace(f.slow())
 		f.untilUploading()
 		f.figures["connections cut"] += f.proxy.Cut()
 	}
-	f.proxy.SetBandwidth(0)
+	f.pace(0)
 	f.feed()
 	f.proxy.Stall()
 	f.until("the target is down", func() bool { return f.target().failures > 0 })
@@ -135,6 +142,8 @@ func (f *fire) locksOut(mend func()) {
 	f.until("the target is held", func() bool { return f.target().held })
 	f.until("nothing is under way", func() bool { return f.jobs()["running"] == 0 })
 	tried := f.proxy.Accepted()
+	f.d.stop() // a daemon that starts must not try either
+	f.d.start()
 	f.feed()
 	time.Sleep(f.quiet())
 	if n := f.proxy.Accepted() - tried; n > 0 {
@@ -153,7 +162,7 @@ func (f *fire) quiet() time.Duration { return 3 * time.Second }
 
 // daemonKilled: kill -9 at some moment of the work, again and again.
 func (f *fire) daemonKilled() {
-	f.proxy.SetBandwidth(2 * f.slow())
+	f.pace(2 * f.slow())
 	for i := range f.scale.kills {
 		if i%4 == 0 {
 			f.feed()
@@ -164,22 +173,44 @@ func (f *fire) daemonKilled() {
 		f.figures["kills of the daemon"]++
 		f.d.start()
 	}
-	f.proxy.SetBandwidth(0)
+	f.pace(0)
 }
 
 // clockJumps: an hour ahead and an hour back, with jobs under way, waiting and
 // put back. A process's clock cannot be set alone, and Go asks the kernel for
 // it: so the times in the database move instead, which to the daemon is the same.
 func (f *fire) clockJumps() {
-	f.proxy.SetBandwidth(f.slow())
+	f.pace(f.slow())
 	for _, jump := range []time.Duration{time.Hour, -time.Hour} {
 		f.feed()
 		f.untilUploading()
-		_, err := f.server.KillSessions() // some jobs wait for their next try
-		f.must(err)
-		time.Sleep(100 * time.Millisecond)
+		if f.server != nil { // some jobs wait for their next try
+			_, err := f.server.KillSessions()
+			f.must(err)
+			time.Sleep(100 * time.Millisecond)
+		}
 		f.shiftClock(jump)
 		f.figures["jumps of the clock"]++
 	}
-	f.proxy.SetBandwidth(0)
+	f.pace(0)
+}
+
+// targetRemoved: the configuration loses the target while files wait for it, and
+// gets it back.
+func (f *fire) targetRemoved() {
+	f.queue("hold")
+	f.feed()
+	f.until("all mail is taken", func() bool { return f.postman.pending.Load() == 0 })
+	if f.jobs()["waiting"] == 0 {
+		f.t.Fatal("no file waits for a target that is held")
+	}
+	f.d.stop()
+	complete := f.d.Config
+	f.d.Config = linkAll
+	f.d.start()
+	f.d.waitLog("files wait for the vault, and it has no target any more")
+	f.d.stop()
+	f.d.Config = complete
+	f.d.start()
+	f.release()
 }

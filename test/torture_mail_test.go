@@ -213,6 +213,7 @@ type postman struct {
 	mta                   *testserver.Postfix
 	inbox                 chan post
 	senders               sync.WaitGroup
+	pending               atomic.Int64 // given and not yet taken by the MTA
 	sent, bytes, repeated atomic.Int64
 }
 
@@ -246,6 +247,7 @@ func (m *postman) submit(ctx context.Context, p post) {
 		_, err := testserver.SendSMTP(ctx, m.mta.SMTPAddr(), dave, p.to, bytes.NewReader(raw))
 		if err == nil {
 			m.sent.Add(1)
+			m.pending.Add(-1)
 			return
 		}
 		m.repeated.Add(1)

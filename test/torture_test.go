@@ -133,6 +133,7 @@ func (f *fire) feed() {
 		f.t.Fatal("there are more faults than batches of mail")
 	}
 	for _, p := range f.batches[0] {
+		f.postman.pending.Add(1)
 		f.postman.inbox <- p
 	}
 	f.batches = f.batches[1:]
@@ -196,7 +197,7 @@ func (f *fire) untilBusy() {
 // idle tells that all mail that was fed is sent, and all jobs are done.
 func (f *fire) idle() bool {
 	n := f.jobs()
-	return len(f.postman.inbox) == 0 && n["waiting"]+n["running"] == 0
+	return f.postman.pending.Load() == 0 && n["waiting"]+n["running"] == 0
 }
 
 // jobs counts the uploads by state.
@@ -235,8 +236,15 @@ func (f *fire) target() (s targetState) {
 // release is what an administrator does after a target let nobody in.
 func (f *fire) release() {
 	f.t.Helper()
-	_, err := f.db.Exec(`UPDATE job_targets SET held = 0, probe_at = 0 WHERE kind = 'vault' AND target = 'assets'`)
-	f.must(err)
+	f.queue("release")
+}
+
+// queue does something to the target as a whole.
+func (f *fire) queue(what string) {
+	f.t.Helper()
+	if _, stderr, code := f.d.run(nil, "queue", what, "--target", "assets"); code != 0 {
+		f.t.Fatalf("queue %s: %s", what, stderr)
+	}
 }
 
 // shiftClock makes the times in the database what they are to a clock that
@@ -308,8 +316,20 @@ func (f *fire) sweep() {
 	f.until("nothing temporary is left", func() bool { return len(f.temps()) == 0 })
 }
 
+// suffer lets a fault befall the target while mail comes in, and waits until
+// the target is tried again and found well.
+func (f *fire) suffer(fault func()) {
+	f.t.Helper()
+	f.feed()
+	fault()
+	mended := time.Now()
+	f.until("the target is well again", func() bool { return f.target().failures == 0 || f.idle() && f.more() })
+	f.figures["slowest recovery in ms"] = max(f.figures["slowest recovery in ms"], int(time.Since(mended).Milliseconds()))
+}
+
 // TestVaultUnderFireSFTP is the main one, on OpenSSH.
 func TestVaultUnderFireSFTP(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	s := tortureScale()
 	f := newFire(t, s, 14+(s.kills+3)/4)
 	var err error
@@ -328,8 +348,42 @@ func TestVaultUnderFireSFTP(t *testing.T) {
 	f.begin(filepath.Join(f.sshd.Root(), "disk"), fmt.Sprintf("parallel: 4\nsftp: {address: %q, user: %s, key_file: key, known_hosts: known_hosts, base: disk, timeout: 2s, keepalive: 500ms}",
 		f.proxy.Address(), f.sshd.User()), map[string]string{"key": string(key)})
 	for _, fault := range []func(){f.sessionsKilled, f.serverHangs, f.diskFull, f.hostKeyChanged, f.keyRefused, f.networkCut, f.daemonKilled, f.clockJumps} {
-		f.feed()
-		fault()
+		f.suffer(fault)
+	}
+	f.finish()
+}
+
+// TestVaultUnderFireFTPS is a smaller one, on ProFTPD.
+func TestVaultUnderFireFTPS(t *testing.T) {
+	t.Parallel() // most of it is waiting
+	s := tortureScale().aside()
+	f := newFire(t, s, 9+(s.kills+3)/4)
+	server, err := testserver.StartProFTPD(t.Context(), "")
+	f.must(err)
+	t.Cleanup(func() { server.Stop() })
+	f.server = server
+	f.proxy, err = testserver.StartProxy(t.Context(), server.Address()) // data connections go past it
+	f.must(err)
+	password, err := os.ReadFile(server.PasswordFile())
+	f.must(err)
+	f.begin(server.Root(), fmt.Sprintf("parallel: 4\nbandwidth: %d\nftps: {address: %q, user: %s, password_file: password, ca_file: %s, timeout: 2s}",
+		4*f.slow(), f.proxy.Address(), server.User(), server.CAFile()), map[string]string{"password": string(password)})
+	for _, fault := range []func(){f.sessionsKilled, f.serverHangs, f.passwordWrong, f.daemonKilled, f.clockJumps} {
+		f.suffer(fault)
+	}
+	f.finish()
+}
+
+// TestVaultUnderFireDir is a smaller one, on a folder, with descriptions beside
+// the files.
+func TestVaultUnderFireDir(t *testing.T) {
+	t.Parallel() // most of it is waiting
+	s := tortureScale().aside()
+	f := newFire(t, s, 6+(s.kills+3)/4)
+	base := t.TempDir()
+	f.begin(base, fmt.Sprintf("parallel: 4\nsidecar: true\nbandwidth: %d\ndir: {base: %q}", 4*f.slow(), base), map[string]string{})
+	for _, fault := range []func(){f.daemonKilled, f.clockJumps, f.targetRemoved} {
+		f.suffer(fault)
 	}
 	f.finish()
 }

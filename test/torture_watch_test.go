@@ -5,6 +5,8 @@ package test
 
 import (
 	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -146,17 +148,41 @@ func (r *reader) read(path, rel string) error {
 	}
 	h.Sum(now.sum[:0])
 	now.size = uint64(n)
+	if isSidecar(rel) {
+		r.readSidecar(path, rel)
+	}
 	if old {
 		r.complain("%s changed, from %d to %d bytes", rel, before.size, n)
 	}
 	space, file, _ := strings.Cut(rel, "/")
-	if _, sidecar := strings.CutSuffix(file, ".json"); !sidecar && !r.books.allows(space, file, now.sum) {
+	if !isSidecar(rel) && !r.books.allows(space, file, now.sum) {
 		r.complain("%s has %d bytes that nobody sent by this name", rel, n)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.known[rel] = now
 	return nil
+}
+
+// isSidecar tells the files that describe others.
+func isSidecar(name string) bool { return strings.HasSuffix(name, ".json") }
+
+// readSidecar checks that a description is complete, and is of a file that came
+// before it.
+func (r *reader) readSidecar(path, rel string) {
+	var about struct{ File, SHA256 string }
+	text, err := os.ReadFile(path)
+	if err == nil {
+		err = json.Unmarshal(text, &about)
+	}
+	if err != nil {
+		r.complain("%s: %v", rel, err)
+		return
+	}
+	described, err := os.ReadFile(filepath.Join(r.root, about.File))
+	if sum := sha256.Sum256(described); err != nil || hex.EncodeToString(sum[:]) != about.SHA256 {
+		r.complain("%s tells of %s with the SHA-256 %s, which it has not (%v)", rel, about.File, about.SHA256, err)
+	}
 }
 
 // settle compares everything with what must be there: each file once.
@@ -167,7 +193,7 @@ func (r *reader) settle() []string {
 	have := make(map[string]map[[32]byte]int)
 	for rel, file := range r.known {
 		space, name, _ := strings.Cut(rel, "/")
-		if strings.HasSuffix(name, ".json") {
+		if isSidecar(name) {
 			continue
 		}
 		if have[space] == nil {

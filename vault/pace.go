@@ -1,7 +1,7 @@
 package vault
 
-// Pace and progress of uploads: bandwidth, one at a time of the same content,
-// and how far each has come.
+// Pace and progress of uploads: bandwidth, who goes first with a content, and how
+// far each has come.
 
 import (
 	"context"
@@ -68,39 +68,51 @@ func (s *slowed) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// keyed is a lock for each key.
-type keyed struct {
-	mu    sync.Mutex
-	locks map[string]*counted
+// turns has whoever brings the same content to the same target wait for the
+// first of them: the others can have it copied there.
+type turns struct {
+	mu      sync.Mutex
+	entries map[string]*turn
 }
 
-type counted struct {
-	sync.Mutex
+// turn is the right to bring one content.
+type turn struct {
+	free  chan struct{} // holds one token while nobody has the turn
 	users int
+	path  string // where the content is by now; read and written by who has the turn
 }
 
-// lock waits for the key and gives what unlocks it.
-func (k *keyed) lock(key string) func() {
-	k.mu.Lock()
-	if k.locks == nil {
-		k.locks = make(map[string]*counted)
+// take waits for the turn, and gives what hands it on; that may be called twice.
+func (t *turns) take(ctx context.Context, key string) (*turn, func(), error) {
+	t.mu.Lock()
+	if t.entries == nil {
+		t.entries = make(map[string]*turn)
 	}
-	c := k.locks[key]
-	if c == nil {
-		c = new(counted)
-		k.locks[key] = c
+	mine := t.entries[key]
+	if mine == nil {
+		mine = &turn{free: make(chan struct{}, 1)}
+		mine.free <- struct{}{}
+		t.entries[key] = mine
 	}
-	c.users++
-	k.mu.Unlock()
-	c.Lock()
-	return func() {
-		c.Unlock()
-		k.mu.Lock()
-		if c.users--; c.users == 0 {
-			delete(k.locks, key)
+	mine.users++
+	t.mu.Unlock()
+	leave := func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if mine.users--; mine.users == 0 {
+			delete(t.entries, key)
 		}
-		k.mu.Unlock()
 	}
+	select {
+	case <-mine.free:
+	case <-ctx.Done():
+		leave()
+		return nil, nil, ctx.Err()
+	}
+	return mine, sync.OnceFunc(func() {
+		mine.free <- struct{}{}
+		leave()
+	}), nil
 }
 
 // progressEvery is how often progress is written down, for other processes to
@@ -113,24 +125,23 @@ type progress struct {
 	running map[string]*atomic.Int64
 }
 
-func (p *progress) watch(job string) (stop func()) {
+// watch begins to follow a job, and gives what is to be told of bytes sent. The
+// job may be followed twice for a while, when its lease was lost.
+func (p *progress) watch(job string) (sent func(int64), stop func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.running == nil {
 		p.running = make(map[string]*atomic.Int64)
 	}
-	p.running[job] = new(atomic.Int64)
-	return func() {
+	n := new(atomic.Int64)
+	p.running[job] = n
+	return n.Store, func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		delete(p.running, job)
+		if p.running[job] == n {
+			delete(p.running, job)
+		}
 	}
-}
-
-func (p *progress) sent(job string) func(int64) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.running[job].Store
 }
 
 // write notes in the database how far uploads have come, until ctx ends.

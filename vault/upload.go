@@ -49,6 +49,7 @@ const Needed = `EXISTS (SELECT 1 FROM uploads u JOIN jobs j ON j.key = u.job WHE
 type Upload struct {
 	Target string
 	Path   string // as the template gives it, from the facts of first sight
+	Place  string // the same without what the time of arrival adds to it
 	SHA256 [32]byte
 	Size   int64
 	Owner  string // address
@@ -74,9 +75,9 @@ type About struct {
 }
 
 // Key names the upload's job: one for each mail, part, target and place, so that
-// a mail that comes again does not make another.
+// a mail that comes again does not make another, also in another month.
 func (u *Upload) Key() string {
-	place := fmt.Sprintf("%s\x00%d\x00%d\x00%s\x00%s", u.About.Mail, u.About.Part, u.About.Inner, u.Target, u.Path)
+	place := fmt.Sprintf("%s\x00%d\x00%d\x00%s\x00%s", u.About.Mail, u.About.Part, u.About.Inner, u.Target, u.Place)
 	return JobKind + "-" + u.About.Mail.String()[:16] + "-" + hex.EncodeToString(digest(place))
 }
 

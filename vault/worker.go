@@ -13,6 +13,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -56,7 +57,7 @@ type Worker struct {
 	Now     func() time.Time
 	Log     *slog.Logger
 
-	same     keyed    // uploads of one content to one target wait for each other
+	turns    turns    // of uploads of one content to one target
 	progress progress // of what is under way
 }
 
@@ -89,9 +90,9 @@ func (w *Worker) Handle(ctx context.Context, j jobs.Job) (jobs.Effect, error) {
 	if err != nil {
 		return nil, err
 	}
-	stop := w.progress.watch(r.Job)
+	sent, stop := w.progress.watch(r.Job)
 	defer stop()
-	c.Progress = w.progress.sent(r.Job)
+	c.Progress = sent
 	start := w.Now()
 	path, how, err := w.place(ctx, t, r, c, attempt(j))
 	if err == nil && about.Sidecar {
@@ -130,13 +131,49 @@ func digest(s string) []byte {
 }
 
 // place puts the content under the first name that is free or has it already,
-// and tells how it came there.
+// and tells how it came there. The first of several with the same content
+// uploads it; the others wait for that, and then have it copied.
 func (w *Worker) place(ctx context.Context, t *Outlet, r *Record, c Content, attempt string) (path, how string, err error) {
-	defer w.same.lock(r.Target + " " + r.SHA256.String())()
+	turn, handOn, err := w.turns.take(ctx, r.Target+" "+r.SHA256.String())
+	if err != nil {
+		return "", "", err
+	}
+	defer handOn()
+	from, err := w.sources(ctx, r, turn.path)
+	if err != nil {
+		return "", "", err
+	}
+	if len(from) > 0 {
+		handOn()
+		return w.placeAs(ctx, t, r, c, attempt, from)
+	}
+	path, how, err = w.placeAs(ctx, t, r, c, attempt, nil)
+	if err == nil {
+		turn.path = path
+	}
+	return path, how, err
+}
+
+// sources lists where the target has the content already; latest is a path that
+// is not written down yet.
+func (w *Worker) sources(ctx context.Context, r *Record, latest string) ([]string, error) {
+	var out []string
+	if latest != "" {
+		out = append(out, latest)
+	}
+	done, err := elsewhere(ctx, w.DB.Read(), r)
+	for _, o := range done {
+		out = append(out, o.Path)
+	}
+	return out, err
+}
+
+// placeAs is place with what the content can be copied from.
+func (w *Worker) placeAs(ctx context.Context, t *Outlet, r *Record, c Content, attempt string, from []string) (path, how string, err error) {
 	for n := 1; n <= maxVariants; n++ {
 		path := name.Variant(r.Wanted, n, c.SHA256)
 		for range takenTwice {
-			how, err = w.put(ctx, t, r, path, c, attempt)
+			how, err = put(ctx, t, path, c, attempt, from)
 			if !errors.Is(err, ErrTaken) {
 				return path, how, err
 			}
@@ -157,16 +194,12 @@ func (w *Worker) place(ctx context.Context, t *Outlet, r *Record, c Content, att
 }
 
 // put copies on the target what is there under another path, or uploads.
-func (w *Worker) put(ctx context.Context, t *Outlet, r *Record, path string, c Content, attempt string) (how string, err error) {
-	others, err := elsewhere(ctx, w.DB.Read(), r)
-	if err != nil {
-		return "", err
-	}
-	for _, o := range others {
-		if o.Path == path {
+func put(ctx context.Context, t *Outlet, path string, c Content, attempt string, from []string) (how string, err error) {
+	for _, source := range from {
+		if source == path {
 			continue
 		}
-		switch err := t.Copy(ctx, o.Path, path, c, attempt); {
+		switch err := t.Copy(ctx, source, path, c, attempt); {
 		case err == nil:
 			return "copied on the server", nil
 		case !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, fs.ErrNotExist):
@@ -219,14 +252,28 @@ func (w *Worker) meaning(ctx context.Context, j jobs.Job, err error) error {
 	case Target:
 		return jobs.TargetDown(err)
 	case Access:
-		if herr := w.Jobs.HoldTarget(context.WithoutCancel(ctx), JobKind, j.Target); herr != nil {
-			w.Log.Error("target cannot be held", "target", j.Target, "err", herr)
-		} else {
-			w.Log.Error("target is held until an administrator releases it", "target", j.Target, "err", err)
-		}
+		w.hold(ctx, j.Target, err)
 		return jobs.TargetDown(err)
 	}
 	return err
+}
+
+// hold has a target left alone until an administrator releases it.
+func (w *Worker) hold(ctx context.Context, target string, why error) {
+	if err := w.Jobs.HoldTarget(context.WithoutCancel(ctx), JobKind, target); err != nil {
+		w.Log.Error("target cannot be held", "target", target, "err", err)
+		return
+	}
+	w.Log.Error("target is held until an administrator releases it", "target", target, "err", why)
+}
+
+// held tells whether a target is to be left alone; if that cannot be told, it is.
+func (w *Worker) held(ctx context.Context, target string) bool {
+	all, err := w.Jobs.Targets(ctx)
+	if err != nil {
+		return true
+	}
+	return slices.ContainsFunc(all, func(t jobs.Target) bool { return t.Kind == JobKind && t.Target == target && t.Held })
 }
 
 // Run writes down progress and sweeps targets until ctx ends.
@@ -239,20 +286,32 @@ func (w *Worker) Run(ctx context.Context) {
 	all.Wait()
 }
 
+// sweep looks through a target now and then, but not while it is held.
 func (w *Worker) sweep(ctx context.Context, target string, t *Outlet) {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
 	for {
-		if n, err := t.Sweep(ctx, staleTemp); err != nil && ctx.Err() == nil {
-			w.Log.Warn("target cannot be looked through for temporary files", "target", target, "err", err)
-		} else if n > 0 {
-			w.Log.Info("temporary files of uploads that died removed", "target", target, "files", n)
+		if !w.held(ctx, target) {
+			w.sweepOnce(ctx, target, t)
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return
 		}
+	}
+}
+
+func (w *Worker) sweepOnce(ctx context.Context, target string, t *Outlet) {
+	n, err := t.Sweep(ctx, staleTemp)
+	var f *Fault
+	switch {
+	case errors.As(err, &f) && f.Scope == Access:
+		w.hold(ctx, target, err)
+	case err != nil && ctx.Err() == nil:
+		w.Log.Warn("target cannot be looked through for temporary files", "target", target, "err", err)
+	case n > 0:
+		w.Log.Info("temporary files of uploads that died removed", "target", target, "files", n)
 	}
 }
 

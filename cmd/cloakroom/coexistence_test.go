@@ -46,7 +46,7 @@ _spf.google.com. TXT "v=spf1 ip4:192.0.2.0/24 ~all"
 acmecorp.test. TXT "v=spf1 ip4:203.0.113.25 include:_spf.google.com ~all"
 gapps.acmecorp.test. TXT "v=spf1 include:_spf.google.com ~all"
 srs.acmecorp.test. TXT "v=spf1 ip4:203.0.113.25 -all"
-_dmarc.acmecorp.test. TXT "v=DMARC1; p=reject"
+_dmarc.acmecorp.test. TXT "v=DMARC1; p=reject; aspf=s"
 google._domainkey.acmecorp.test. TXT "v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="
 mail._domainkey.acmecorp.test. TXT "v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="
 `

@@ -13,7 +13,6 @@ import (
 
 func newCoexistenceTraceCmd(g *globals) *cobra.Command {
 	var flags envelopeFlags
-	var daemon string
 	var header []string
 	var asJSON bool
 	cmd := &cobra.Command{
@@ -32,7 +31,6 @@ itself refuses before it asks Cloakroom is not seen here.`,
 			if err != nil {
 				return err
 			}
-			env.Daemon = daemon
 			cfg, err := g.loadConfig(cmd)
 			if err != nil {
 				return err
@@ -63,7 +61,6 @@ itself refuses before it asks Cloakroom is not seen here.`,
 		},
 	}
 	flags.register(cmd)
-	cmd.Flags().StringVar(&daemon, "daemon", "", "the `name` of the MTA's listener ({daemon_name})")
 	cmd.Flags().StringArrayVar(&header, "header", nil, "a header `field` of the mail, \"Name: value\"; repeat it for several")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
 	return cmd

@@ -18,8 +18,8 @@ import (
 
 // envelopeFlags are the flags that describe a transaction.
 type envelopeFlags struct {
-	from, auth, clientIP string
-	to                   []string
+	from, auth, clientIP, helo, daemon string
+	to                                 []string
 }
 
 func (f *envelopeFlags) register(cmd *cobra.Command) {
@@ -27,12 +27,14 @@ func (f *envelopeFlags) register(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVar(&f.to, "to", nil, "envelope recipient, RCPT TO; repeat it for several")
 	cmd.Flags().StringVar(&f.auth, "auth", "", "the sender's login, as if authenticated")
 	cmd.Flags().StringVar(&f.clientIP, "client-ip", "", "address of the SMTP client")
+	cmd.Flags().StringVar(&f.helo, "helo", "", "what the client said in HELO or EHLO")
+	cmd.Flags().StringVar(&f.daemon, "daemon", "", "the `name` of the MTA's listener ({daemon_name})")
 	cmd.MarkFlagRequired("from")
 	cmd.MarkFlagRequired("to")
 }
 
 func (f *envelopeFlags) envelope() (*flow.Envelope, error) {
-	env := &flow.Envelope{QueueID: "-", Sender: trimAngles(f.from), AuthUser: f.auth, Received: time.Now()}
+	env := &flow.Envelope{QueueID: "-", Sender: trimAngles(f.from), AuthUser: f.auth, Helo: f.helo, Daemon: f.daemon, Received: time.Now()}
 	for _, to := range f.to {
 		env.Recipients = append(env.Recipients, flow.Recipient{Address: trimAngles(to)})
 	}
@@ -103,6 +105,19 @@ func (g *globals) withStore(cmd *cobra.Command, create bool, f func(*config.Conf
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 	return f(cfg, store, log)
+}
+
+// withStoreIfAny opens the store of the configuration; what f gets is nil where
+// nothing was ever stored.
+func (g *globals) withStoreIfAny(cmd *cobra.Command, f func(*config.Config, *app.Store) error) error {
+	cfg, err := g.loadConfig(cmd)
+	if err != nil {
+		return err
+	}
+	if !app.HasStore(cfg) {
+		return f(cfg, nil)
+	}
+	return g.withStore(cmd, false, func(cfg *config.Config, s *app.Store, _ *slog.Logger) error { return f(cfg, s) })
 }
 
 // withEngine opens the flow over the store of the configuration.

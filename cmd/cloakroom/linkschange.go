@@ -31,7 +31,7 @@ func chosen(cmd *cobra.Command, s *app.Store, ids []string, filter sisa.Filter, 
 			return nil, err
 		}
 	}
-	if err := confirm(cmd, yes, len(rows), fmt.Sprintf("%s these %d links?", verb, len(rows))); err != nil {
+	if err := confirmMany(cmd, yes, len(rows), fmt.Sprintf("%s these %d links?", verb, len(rows))); err != nil {
 		return nil, err
 	}
 	out := make([]string, len(rows))

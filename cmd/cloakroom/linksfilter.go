@@ -101,9 +101,9 @@ func some(cmd *cobra.Command, names []string, filtered bool) error {
 	return nil
 }
 
-// confirm asks before more than one thing is changed. Whoever cannot be asked
+// confirmMany asks before more than one thing is changed. Whoever cannot be asked
 // gives --yes.
-func confirm(cmd *cobra.Command, yes bool, n int, question string) error {
+func confirmMany(cmd *cobra.Command, yes bool, n int, question string) error {
 	if yes || n <= 1 {
 		return nil
 	}

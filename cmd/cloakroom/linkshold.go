@@ -31,7 +31,7 @@ not held: run it again, from cron if need be.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			act := acts.who()
 			return g.withMails(cmd, &flags, args[1:], func(s *app.Store, keys []ledger.Key, log *slog.Logger) error {
-				if err := confirm(cmd, acts.yes, len(keys), fmt.Sprintf("Hold %d mails for %q?", len(keys), args[0])); err != nil {
+				if err := confirmMany(cmd, acts.yes, len(keys), fmt.Sprintf("Hold %d mails for %q?", len(keys), args[0])); err != nil {
 					return err
 				}
 				n, retired, err := s.Keeper(log).Hold(cmd.Context(), args[0], keys, act)
@@ -62,7 +62,7 @@ collection.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			act := acts.who()
 			release := func(s *app.Store, keys []ledger.Key, log *slog.Logger) error {
-				if err := confirm(cmd, acts.yes, len(keys), fmt.Sprintf("Release %d mails from %q?", len(keys), args[0])); err != nil {
+				if err := confirmMany(cmd, acts.yes, len(keys), fmt.Sprintf("Release %d mails from %q?", len(keys), args[0])); err != nil {
 					return err
 				}
 				n, err := s.Keeper(log).Release(cmd.Context(), args[0], keys, act)

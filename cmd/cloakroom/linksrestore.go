@@ -20,20 +20,22 @@ import (
 // restoreFlags say which mails are restored and where to.
 type restoreFlags struct {
 	mailFlags
-	address          string
-	eml, mbox        string
-	submit           bool
-	from             string
-	to               []string
-	check            bool
-	noDKIM           bool
-	all, yes, asJSON bool
+	address            string
+	imap, imapPassword string
+	password           string // read from that file
+	eml, mbox          string
+	submit             bool
+	from               string
+	to                 []string
+	check              bool
+	noDKIM             bool
+	all, yes, asJSON   bool
 }
 
 func newLinksRestoreCmd(g *globals) *cobra.Command {
 	var flags restoreFlags
 	cmd := &cobra.Command{
-		Use:   "restore [MAIL...] --eml PATH | --mbox FILE | --submit | --check",
+		Use:   "restore [MAIL...] --eml PATH | --mbox FILE | --imap URL | --submit | --check",
 		Short: "Rebuild original mails, attachments and all, byte for byte",
 		Long: `Rebuilds the mails that are named (queue id, Message-ID, key, or the id or address of a
 link), that the flags select, or with --all everything. Each is compared with the digest
@@ -41,8 +43,8 @@ that was taken when it came; one that differs in a byte is told and not handed o
 signatures are verified too, with the keys that DNS has today.
 
 Where to: --eml a folder, a file for a single mail, or - for standard output; --mbox a file
-or -; --submit sends them again through submit.smtp, to their own recipients or to --to;
---check only checks. A user's whole mail: --address. Started by root, the command runs as the
+or -; --imap a mailbox, by APPEND; --submit sends them again through submit.smtp, to their
+own recipients or to --to; --check only checks. A user's whole mail: --address. Started by root, the command runs as the
 owner of the data folder: a folder must be writable for it, a single file or mbox need not.`,
 		Example: `  cloakroom links restore 4XYZabc --eml original.eml
   cloakroom links restore --address bob@acmecorp.com --mbox bob.mbox
@@ -55,6 +57,8 @@ owner of the data folder: a folder must be writable for it, a single file or mbo
 	f.StringVar(&flags.address, "address", "", "mails from or to this address, or @domain")
 	f.StringVar(&flags.eml, "eml", "", "write .eml files: to a folder, a single one to a file, or - for standard output")
 	f.StringVar(&flags.mbox, "mbox", "", "write one mbox file (mboxrd); - is standard output")
+	f.StringVar(&flags.imap, "imap", "", "append to a mailbox: imaps://user@host/Mailbox")
+	f.StringVar(&flags.imapPassword, "imap-password-file", "", "file whose first line is the password for --imap")
 	f.BoolVar(&flags.submit, "submit", false, "send the mails again through submit.smtp")
 	f.StringVar(&flags.from, "from", "", "with --submit: another envelope sender; <> is the null sender")
 	f.StringArrayVar(&flags.to, "to", nil, "with --submit: another recipient; repeat it for several")
@@ -63,8 +67,9 @@ owner of the data folder: a folder must be writable for it, a single file or mbo
 	f.BoolVar(&flags.all, "all", false, "all mails")
 	f.BoolVarP(&flags.yes, "yes", "y", false, "with --submit: do not ask")
 	f.BoolVar(&flags.asJSON, "json", false, "print the results as JSON, one a line")
-	cmd.MarkFlagsMutuallyExclusive("eml", "mbox", "submit", "check")
-	cmd.MarkFlagsOneRequired("eml", "mbox", "submit", "check")
+	cmd.MarkFlagsMutuallyExclusive("eml", "mbox", "imap", "submit", "check")
+	cmd.MarkFlagsOneRequired("eml", "mbox", "imap", "submit", "check")
+	cmd.MarkFlagsRequiredTogether("imap", "imap-password-file")
 	return cmd
 }
 
@@ -90,16 +95,13 @@ func (g *globals) restore(cmd *cobra.Command, args []string, flags *restoreFlags
 		if len(keys) == 0 {
 			return errors.New("no mail is selected")
 		}
-		if sink == nil && flags.eml != "" {
-			if sink, err = app.NewEMLFolder(flags.eml); err != nil {
+		if sink == nil {
+			if sink, err = flags.sink(cmd, cfg, log); err != nil {
 				return err
 			}
 		}
 		if flags.submit {
-			if err := confirm(cmd, flags.yes, len(keys), fmt.Sprintf("Send %d mails again?", len(keys))); err != nil {
-				return err
-			}
-			if sink, err = app.NewSubmission(cfg, flags.sender(cmd), flags.recipients(), log); err != nil {
+			if err := confirmMany(cmd, flags.yes, len(keys), fmt.Sprintf("Send %d mails again?", len(keys))); err != nil {
 				return err
 			}
 		}
@@ -118,8 +120,8 @@ func (g *globals) restore(cmd *cobra.Command, args []string, flags *restoreFlags
 	})
 }
 
-// files opens the file that mails are written to, if it is a single one. The
-// results go to standard output, unless the mails do.
+// files opens the file that mails are written to, if it is a single one, and reads
+// the password, while this process may still read what its user can. The results go to standard output, unless the mails do.
 func (f *restoreFlags) files(cmd *cobra.Command) (sink app.Sink, report io.Writer, err error) {
 	report = cmd.OutOrStdout()
 	path, make := f.eml, app.NewEML
@@ -129,6 +131,9 @@ func (f *restoreFlags) files(cmd *cobra.Command) (sink app.Sink, report io.Write
 	switch {
 	case path == "-":
 		return make(cmd.OutOrStdout(), "standard output"), cmd.ErrOrStderr(), nil
+	case f.imap != "":
+		f.password, err = app.ReadPassword(f.imapPassword)
+		return nil, report, err
 	case path == "", f.eml != "" && !strings.EqualFold(filepath.Ext(path), ".eml"):
 		return nil, report, nil
 	}
@@ -137,6 +142,19 @@ func (f *restoreFlags) files(cmd *cobra.Command) (sink app.Sink, report io.Write
 		return nil, nil, err
 	}
 	return make(file, path), report, nil
+}
+
+// sink is where mails go if it is no single file; nil for --check.
+func (f *restoreFlags) sink(cmd *cobra.Command, cfg *config.Config, log *slog.Logger) (app.Sink, error) {
+	switch {
+	case f.eml != "":
+		return app.NewEMLFolder(f.eml)
+	case f.imap != "":
+		return app.NewIMAP(cmd.Context(), app.IMAPOptions{URL: f.imap, Password: f.password})
+	case f.submit:
+		return app.NewSubmission(cfg, f.sender(cmd), f.recipients(), log)
+	}
+	return nil, nil
 }
 
 func (f *restoreFlags) tell(w io.Writer, r app.Restored) {

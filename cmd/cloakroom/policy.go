@@ -28,7 +28,8 @@ func newPolicyExplainCmd(g *globals) *cobra.Command {
 		Short: "Tell what would become of a message, and which rule says so",
 		Long: `Takes a message apart and decides it as the daemon would: the tree of its parts, for each
 attachment and recipient the rule that decides, the rules asked before and why they did not
-match, and what would change. Nothing is written. FILE may be - for standard input.`,
+match, where co-existence sends the mail, what the vault keeps, and what would change. Nothing
+is written. FILE may be - for standard input.`,
 		Example: `  cloakroom policy explain mail.eml --from alice@acmecorp.com --auth alice --to bob@example.org`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

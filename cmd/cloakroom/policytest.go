@@ -42,7 +42,9 @@ In compose there may be: header (fields; a list for one that comes several times
 attachments, each with name, type, content (how it begins) and size (300, 20KB, 6MB).
 
 The envelope may also say helo, host, daemon and tls. In want there may be: linked and kept
-(names of attachments; not compared when left out), reject (code), refused (address: code),
+(names of attachments), expires (of the link: 90d, or never), vault (a list of "OWNER TARGET",
+with the path or the rule behind it), forward (address: the one in its place); these are not
+compared when left out. Then reject (code), refused (address: code),
 quarantine (reason), headers: {add: {X-Name: value}, remove: [X-Other]}, tag, and fails
 (true where a rule fails); of these, what is left out must not happen. Nothing else
 becomes of a mail that is refused.`,
@@ -116,6 +118,15 @@ func testResult(ex *flow.Explanation) policytest.Result {
 	}
 	if ex.Reject != nil { // nothing else becomes of the mail
 		return policytest.Result{Reject: ex.Reject.Code, Refused: refusedCodes(ex)}
+	}
+	out.Expires, out.Forward = ex.Expires, make(map[string]string)
+	for _, c := range ex.Vault {
+		out.Vault = append(out.Vault, policytest.Copy{Owner: c.Owner, Target: c.Target, Path: c.Path, Rule: c.Rule})
+	}
+	for _, w := range ex.Ways {
+		if w.To != "" {
+			out.Forward[w.Recipient] = w.To
+		}
 	}
 	out.Quarantine, out.Tag, out.Fails = ex.Quarantine, ex.Tag, ex.Fails
 	out.Headers = policytest.Headers{Add: ex.Add, Remove: ex.Remove}

@@ -126,11 +126,11 @@ links, and why it is kept. The exit code is 1 when it is not known at all.`,
 				return &exitError{code: exitUsage, err: err}
 			}
 			return g.withStore(cmd, false, func(_ *config.Config, s *app.Store, log *slog.Logger) error {
-				place, err := s.Keeper(log).Where(cmd.Context(), sum)
+				place, err := s.Where(cmd.Context(), sum, log)
 				if err != nil {
 					return err
 				}
-				if !place.Stored && place.Created.IsZero() && len(place.Uses) == 0 {
+				if !place.Stored && place.Created.IsZero() && len(place.Uses)+len(place.Uploads) == 0 {
 					return fmt.Errorf("%s is neither stored nor known: %w", sum, fs.ErrNotExist)
 				}
 				if asJSON {

@@ -75,7 +75,7 @@ func (g *globals) forget(cmd *cobra.Command, args []string, flags *forgetFlags) 
 				return err
 			}
 		}
-		if err := confirm(cmd, flags.yes, len(keys), fmt.Sprintf("Forget these %d mails? This cannot be undone.", len(keys))); err != nil {
+		if err := confirmMany(cmd, flags.yes, len(keys), fmt.Sprintf("Forget these %d mails? This cannot be undone.", len(keys))); err != nil {
 			return err
 		}
 		r, err := s.Forget(cmd.Context(), app.Forgetting{Keys: keys, Address: filter.Address, Whole: flags.whole, Act: act}, log)

@@ -19,22 +19,38 @@ const rules = `rules:
   - name: small files stay
     if: attachment.size < 10 * KB
     link: false
+    vault: false
   - name: all others become links
     link: {}
+  - name: plans are kept for the whole department
+    if: attachment.extension == 'pdf' && owner.department != ''
+    vault: {target: archive, space: department}
+  - name: other files for whoever sent or got them
+    vault: {target: archive, space: user}
 `
 
 // servers are what the demo starts.
 type servers struct {
+	openssh   *testserver.SSHD
 	cloakroom *testserver.Cloakroom
 	postfix   *testserver.Postfix
 }
 
-// start runs Cloakroom and then, with it as its milter, Postfix.
+// start runs the server of the vault, Cloakroom and then, with it as its milter,
+// Postfix.
 func start(ctx context.Context, binary string) (s servers, err error) {
 	if _, err := os.Stat(binary); err != nil {
 		return s, fmt.Errorf("the program is not built yet (%w): \"make demo\" builds it", err)
 	}
-	if s.cloakroom, err = testserver.StartCloakroom(ctx, testserver.CloakroomOptions{Binary: binary, Config: rules}); err != nil {
+	if s.openssh, err = startVault(ctx); err != nil {
+		return s, err
+	}
+	s.cloakroom, err = testserver.StartCloakroom(ctx, testserver.CloakroomOptions{
+		Binary: binary,
+		Config: vaultSection(s.openssh) + rules,
+		Files:  map[string]string{"users.yaml": users},
+	})
+	if err != nil {
 		return s, err
 	}
 	s.postfix, err = testserver.StartPostfix(ctx, testserver.PostfixOptions{
@@ -44,7 +60,7 @@ func start(ctx context.Context, binary string) (s servers, err error) {
 	return s, err
 }
 
-// stop ends both and removes their folders.
+// stop ends all and removes their folders.
 func (s servers) stop() error {
 	var err error
 	if s.postfix != nil {
@@ -53,10 +69,13 @@ func (s servers) stop() error {
 	if s.cloakroom != nil {
 		err = errors.Join(err, s.cloakroom.Stop())
 	}
+	if s.openssh != nil {
+		err = errors.Join(err, s.openssh.Stop())
+	}
 	return err
 }
 
-// saveLogs keeps what both have logged, in a file for whoever looks into a failure.
+// saveLogs keeps what they have logged, in a file for whoever looks into a failure.
 func (s servers) saveLogs() (string, error) {
 	f, err := os.CreateTemp("", "cloakroom-demo-*.log")
 	if err != nil {
@@ -67,7 +86,10 @@ func (s servers) saveLogs() (string, error) {
 		fmt.Fprintf(f, "cloakroom:\n%s\n", s.cloakroom.Log())
 	}
 	if s.postfix != nil {
-		fmt.Fprintf(f, "postfix:\n%s", s.postfix.Log())
+		fmt.Fprintf(f, "postfix:\n%s\n", s.postfix.Log())
+	}
+	if s.openssh != nil {
+		fmt.Fprintf(f, "openssh:\n%s", s.openssh.Log())
 	}
 	return f.Name(), f.Sync()
 }

@@ -16,9 +16,9 @@ import (
 	"strings"
 )
 
-// button is one of a page: the hidden field that its form sends, and behind it
-// the file's name.
-var button = regexp.MustCompile(`(?s)name="file" value="(\d+)".*?<span class="hidden"> (.*?)</span></button>`)
+// button is one of a page: a file's name, and behind it the hidden field that its
+// form sends.
+var button = regexp.MustCompile(`(?s)<h2><bdi dir="ltr">([^<]*)</bdi></h2>.*?name="file" value="(\d+)"`)
 
 // choices reads the page of a link: the values of its buttons by file name.
 func choices(ctx context.Context, link string) (map[string]string, error) {
@@ -32,7 +32,7 @@ func choices(ctx context.Context, link string) (map[string]string, error) {
 	}
 	values := map[string]string{}
 	for _, m := range button.FindAllSubmatch(page, -1) {
-		values[html.UnescapeString(string(m[2]))] = string(m[1])
+		values[html.UnescapeString(string(m[1]))] = string(m[2])
 	}
 	return values, nil
 }

@@ -1,5 +1,5 @@
-// Command demo shows Cloakroom at work: it starts the built program and a
-// private Postfix, sends real mail, prints what became of it, checks all of it
+// Command demo shows Cloakroom at work: it starts the built program, a private
+// Postfix and a private OpenSSH server, sends real mail, prints what became of it, checks all of it
 // against what was sent, and removes everything. "make demo" runs it.
 //
 // main.go says what happens when; the steps themselves are in tour.go.
@@ -81,7 +81,7 @@ func (t *tour) goThrough(interrupt context.Context) error {
 	ctx, cancel := context.WithTimeout(interrupt, patience)
 	defer cancel()
 	var err error
-	t.step("A private Postfix, with Cloakroom as its milter")
+	t.step("A private Postfix, with Cloakroom as its milter, and a private SFTP server as its vault")
 	// The servers outlive the tour: they end with stop.
 	if t.servers, err = start(interrupt, t.binary); err != nil {
 		return err
@@ -97,6 +97,7 @@ func (t *tour) goThrough(interrupt context.Context) error {
 		{"Why each part stayed or went", t.explain},
 		{"The same file again, in another mail, under another name", t.secondMail},
 		{"A signed mail is not touched", t.signedMail},
+		{"The vault: a copy of each file, where people can browse", t.vault},
 		{"What the administrator sees", t.administration},
 	} {
 		t.step(next.title)
@@ -118,5 +119,5 @@ func (t *tour) report(failure error) {
 		fmt.Fprintf(os.Stderr, "demo: the logs could not be kept: %v\n", err)
 		return
 	}
-	fmt.Fprintf(os.Stderr, "demo: the logs of Cloakroom and Postfix are in %s; everything else is removed\n", name)
+	fmt.Fprintf(os.Stderr, "demo: the logs of Cloakroom, Postfix and OpenSSH are in %s; everything else is removed\n", name)
 }

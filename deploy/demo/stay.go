@@ -5,13 +5,15 @@ package main
 import (
 	"context"
 	"path/filepath"
+
+	"cloakroom/internal/testserver"
 )
 
 // stay tells what can be done now, and waits for Ctrl-C.
 func (t *tour) stay(interrupt context.Context, failure error) {
 	t.step("Your turn")
 	if failure != nil {
-		t.say("Not all went well (%v), but both servers are still up.", failure)
+		t.say("Not all went well (%v), but all servers are still up.", failure)
 	}
 	page := t.link
 	if page == "" {
@@ -29,9 +31,11 @@ func (t *tour) stay(interrupt context.Context, failure error) {
 	t.command("tail " + t.cloakroom.LogFile() + " " + filepath.Join(t.postfix.Folder(), "log"))
 	t.line("")
 	t.line(margin + page)
+	t.say("Browse the vault:")
+	t.command("sftp -F "+t.openssh.ClientConfig(), testserver.ClientHost)
 	t.say("Change the rules in %s, then:", t.cloakroom.ConfigFile())
 	t.command("pkill -HUP -f '" + t.cloakroom.ConfigFile() + " serve'")
 	t.line("")
-	t.line(margin + t.style(bold, "Press Ctrl-C to stop both and remove everything."))
+	t.line(margin + t.style(bold, "Press Ctrl-C to stop all and remove everything."))
 	<-interrupt.Done()
 }

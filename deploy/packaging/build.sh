@@ -2,7 +2,8 @@
 # Builds the Debian package: deploy/packaging/build.sh BINARY DIR writes
 # DIR/cloakroom_VERSION_ARCH.deb and prints its name. BINARY is a static build of
 # cmd/cloakroom for this machine, which also writes its manual and completions.
-# VERSION is the release; without it the package is older than every release.
+# VERSION is the release; without it the package is one of this commit, and older
+# than every release.
 set -eu
 binary=$(realpath "$1")
 mkdir -p "$2"
@@ -18,17 +19,8 @@ umask 022
 root=$stage/root
 share=$root/usr/share
 
-# keep MODE FILE... FOLDER copies files.
-keep() {
-	mode=$1
-	shift
-	install -D -m "$mode" -t "$@"
-}
-
-keep 755 "$root/usr/bin" "$binary"
-mv "$root/usr/bin/$(basename "$binary")" "$root/usr/bin/cloakroom.new"
-mv "$root/usr/bin/cloakroom.new" "$root/usr/bin/cloakroom"
-keep 644 "$root/usr/lib/systemd/system" deploy/systemd/cloakroom.service
+install -D -m 755 "$binary" "$root/usr/bin/cloakroom"
+install -D -m 644 deploy/systemd/cloakroom.service "$root/usr/lib/systemd/system/cloakroom.service"
 install -D -m 644 deploy/systemd/sysusers.conf "$root/usr/lib/sysusers.d/cloakroom.conf"
 install -D -m 644 deploy/systemd/tmpfiles.conf "$root/usr/lib/tmpfiles.d/cloakroom.conf"
 
@@ -44,11 +36,14 @@ install -d "$doc/examples"
 cp README.md "$doc/"
 cp -r docs "$doc/docs"
 cp -r deploy/postfix "$doc/examples/postfix"
+cp deploy/systemd/README.md "$doc/systemd.md"
 # What the documents link to as deploy/… is in the examples.
 install -d "$share/cloakroom"
-cp -r deploy/policies "$share/cloakroom/policies"
-ln -s ../../../cloakroom/policies "$doc/examples/policies"
-if [ -d deploy/dashboards ]; then cp -r deploy/dashboards "$share/cloakroom/dashboards"; fi
+for examples in policies grafana prometheus; do
+	[ -d "deploy/$examples" ] || continue
+	cp -r "deploy/$examples" "$share/cloakroom/$examples"
+	ln -s "../../../cloakroom/$examples" "$doc/examples/$examples"
+done
 
 # The example with all keys; but it observes, and the host's name is the machine's own.
 "$binary" config example | sed \
@@ -63,7 +58,8 @@ chmod -R u=rwX,go=rX "$root"
 chmod 755 "$root/usr/bin/cloakroom"
 
 # v1.2.3-4-gabc becomes 1.2.3+4.gabc: newer than 1.2.3, older than 1.2.4.
-version=$(printf '%s' "${VERSION:-0~dev}" | sed -e 's/^v//' -e 's/-/+/' -e 's/-/./g')
+version=${VERSION:-$(git log -1 --date=format:%Y%m%d%H%M --format=0~git%cd.%h 2>/dev/null || echo 0~dev)}
+version=$(printf '%s' "$version" | sed -e 's/^v//' -e 's/-/+/' -e 's/-/./g')
 DEB_VERSION=$version DEB_ARCH=$(dpkg --print-architecture) STAGE=$root STAGE_CONFIG=$stage/cloakroom.yaml
 export DEB_VERSION DEB_ARCH STAGE STAGE_CONFIG
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}
@@ -71,5 +67,8 @@ export SOURCE_DATE_EPOCH
 find "$stage" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
 
 file=$out/cloakroom_${version}_$DEB_ARCH.deb
-GOFLAGS= go run "$nfpm" package --config deploy/packaging/nfpm.yaml --packager deb --target "$file" >/dev/null
+said=$(GOFLAGS='' go run "$nfpm" package --config deploy/packaging/nfpm.yaml --packager deb --target "$file" 2>&1) || {
+	printf 'nfpm: %s\n' "$said" >&2
+	exit 1
+}
 printf '%s\n' "$file"

@@ -1,11 +1,23 @@
 #!/bin/sh
-# Makes sure that the tests can start a private OpenSSH server.
+# Makes sure that the tests and the demo can start a private OpenSSH server, and
+# have its client sftp.
 #
 # An installed sshd is used as it is: its program only, never its configuration,
 # host keys or running process. Where there is none, Debian's package is unpacked
 # into a cache folder: its installation would open a door to this machine.
 set -eu
 . "$(dirname "$0")/unpack.sh"
+
+if ! command -v sftp >/dev/null 2>&1; then
+	client=$(cache_dir)/openssh-client
+	if [ ! -s "$client/libraries" ]; then
+		need_apt "the OpenSSH client"
+		know_package openssh-client
+		# shellcheck disable=SC2046 # package names are words
+		unpack "$client" openssh-client $(missing $(depends openssh-client | grep '^lib'))
+	fi
+	say "sftp: unpacked in $client"
+fi
 
 for sshd in /usr/sbin/sshd "$(command -v sshd || true)"; do
 	if [ -n "$sshd" ] && [ -x "$sshd" ]; then

@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"cloakroom/admin"
 	"cloakroom/internal/config"
 	"cloakroom/internal/db"
 	"cloakroom/milter"
@@ -63,18 +64,22 @@ func Serve(ctx context.Context, path string, cfg *config.Config, log *slog.Logge
 	} else if n > 0 {
 		log.Info("temporary files of an earlier run removed", "files", n)
 	}
-	work, err := newWork(store, engine, cfg, log)
+	meters := counted(store, engine)
+	work, err := newWork(store, engine, meters, cfg, log)
 	if err != nil {
 		return err
 	}
 	d := &daemon{live: live, work: work, users: users, log: log, milter: milter.New(cfg.Milter.Config, handler{engine}, log)}
 	d.manager = &notifier{log: log}
 	d.check = &selfCheck{store: store, milter: d.milter}
-	site, err := web.Open(cfg.Web, web.Parts{Links: store.Links, Blobs: blobs{store}, Key: store.Secret.Derive(labelDownload)}, time.Now, log)
+	site, err := web.Open(cfg.Web, web.Parts{Links: admin.Links{Links: store.Links, Meters: meters}, Blobs: blobs{store}, Key: store.Secret.Derive(labelDownload)}, time.Now, log)
 	if err != nil {
 		return fmt.Errorf("web.%w", err)
 	}
 	d.web = web.NewServer(site, log)
+	if d.admin, err = d.newAdmin(store, engine, meters); err != nil {
+		return err
+	}
 	return d.run(ctx, cfg)
 }
 
@@ -98,6 +103,7 @@ type daemon struct {
 	milter *milter.Server
 	work   *work
 	web    *http.Server
+	admin  *admin.Server // nil: none
 
 	manager *notifier // the service manager, if there is one
 	check   *selfCheck
@@ -113,6 +119,8 @@ func (d *daemon) run(ctx context.Context, cfg *config.Config) error {
 	if err := d.milter.Listen(); err != nil {
 		return fmt.Errorf("milter.listen: %w", err)
 	}
+	stopAdmin := serveAdmin(ctx, d.admin, d.log)
+	defer stopAdmin() // last: whoever asks hears that the daemon stops
 	failed := make(chan error, 3)
 	if err := d.work.start(); err != nil {
 		return err

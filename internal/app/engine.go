@@ -71,6 +71,9 @@ func NewFilterEngine(s *Store, cfg *config.Config, users *Users, log *slog.Logge
 	}
 	only := settings(cfg, cfg.Web.URL, nil)
 	only.Splits = false
+	if only.Vault, err = cfg.Vault.Plans(); err != nil {
+		return nil, err
+	}
 	engine.Settings = func() *flow.Settings { return only }
 	return engine, nil
 }

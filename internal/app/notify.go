@@ -66,8 +66,8 @@ func (n *notifier) kept() string {
 
 // feed feeds the watchdog until ctx ends, twice in the time that it waits (which
 // sd_watchdog_enabled(3) recommends), and only after a check that passed. A
-// check has three quarters of a beat: then two good ones are never further apart
-// than the watchdog allows. One that hangs is not joined by others.
+// check is waited for less than a beat: then two good ones are never further
+// apart than the watchdog allows. One that hangs is not joined by others.
 func (n *notifier) feed(ctx context.Context, check func(context.Context) (warning string, err error)) {
 	patience, err := sd.SdWatchdogEnabled(false)
 	if err != nil {
@@ -78,7 +78,7 @@ func (n *notifier) feed(ctx context.Context, check func(context.Context) (warnin
 	}
 	beat := time.NewTicker(patience / 2)
 	defer beat.Stop()
-	f := &feeder{notifier: n, check: check, limit: patience * 3 / 8}
+	f := &feeder{notifier: n, check: check, limit: patience * 5 / 16, wait: patience * 3 / 8}
 	for {
 		select {
 		case <-beat.C:
@@ -93,9 +93,11 @@ func (n *notifier) feed(ctx context.Context, check func(context.Context) (warnin
 type feeder struct {
 	*notifier
 	check   func(context.Context) (warning string, err error)
-	limit   time.Duration
-	pending chan verdict // of a check that did not end in time; nil: none
-	told    string       // what went wrong, as it was last logged; "" while all is well
+	limit   time.Duration // for a check, which is told to give up then
+	wait    time.Duration // for its answer
+	pending chan verdict  // of a check that did not end in time; nil: none
+	failing bool          // the last check failed, which is logged
+	warned  bool          // the last one that passed had a warning, which is logged
 }
 
 // verdict is what a check found.
@@ -106,12 +108,12 @@ type verdict struct {
 
 // beat checks once, and feeds if all is well.
 func (f *feeder) beat(life context.Context) {
-	ctx, cancel := context.WithTimeout(life, f.limit)
-	defer cancel()
 	if f.pending == nil {
 		found := make(chan verdict, 1)
 		f.pending = found
 		go func() {
+			ctx, cancel := context.WithTimeout(life, f.limit)
+			defer cancel()
 			warning, err := f.check(ctx)
 			found <- verdict{warning, err}
 		}()
@@ -120,8 +122,9 @@ func (f *feeder) beat(life context.Context) {
 	select {
 	case v = <-f.pending:
 		f.pending = nil
-	case <-ctx.Done():
-		v.err = fmt.Errorf("no end within %v: is the disk gone?", f.limit)
+	case <-time.After(f.wait):
+		v.err = fmt.Errorf("no end within %v: is the disk gone?", f.wait)
+	case <-life.Done():
 	}
 	if life.Err() != nil {
 		return // the daemon ends, and with it what was looked at
@@ -132,20 +135,22 @@ func (f *feeder) beat(life context.Context) {
 // report tells the service manager, and the log where something changed.
 func (f *feeder) report(v verdict) {
 	if v.err != nil {
-		if f.told != v.err.Error() {
-			f.told = v.err.Error()
+		if !f.failing {
 			f.log.Error("self-check failed: the watchdog is not fed", "err", v.err)
 		}
-		f.say("STATUS=self-check failed: " + oneLine(f.told))
+		f.failing = true
+		f.say("STATUS=self-check failed: " + oneLine(v.err.Error()))
 		return
 	}
-	if f.told != v.warning {
-		if v.warning != "" {
+	if f.failing {
+		f.log.Info("self-check passes again")
+	}
+	f.failing = false
+	if warn := v.warning != ""; warn != f.warned {
+		f.warned = warn
+		if warn {
 			f.log.Warn("self-check: " + v.warning)
-		} else {
-			f.log.Info("self-check passes again")
 		}
-		f.told = v.warning
 	}
 	status := f.kept()
 	if v.warning != "" {

@@ -10,6 +10,7 @@ import (
 	"text/tabwriter"
 
 	"cloakroom/flow"
+	"cloakroom/internal/config"
 	"cloakroom/message"
 	"cloakroom/sisa"
 	"cloakroom/sisa/web"
@@ -174,6 +175,8 @@ func PrintExplanation(w io.Writer, ex *flow.Explanation) error {
 	}
 	printDecisions(w, ex)
 	printSlots(w, ex)
+	printWays(w, ex)
+	printCopies(w, ex)
 	fmt.Fprintln(w)
 	for _, line := range mailLines(ex) {
 		fmt.Fprintln(w, plain(line))
@@ -182,6 +185,11 @@ func PrintExplanation(w io.Writer, ex *flow.Explanation) error {
 	switch {
 	case ex.Reject != nil, ex.Fails:
 	case ex.Changes:
+		expires := "without a time limit"
+		if ex.Expires > 0 {
+			expires = "for " + config.FormatDuration(ex.Expires)
+		}
+		fmt.Fprintf(w, "The link would be there %s.\n", expires)
 		_, err = fmt.Fprintf(w, "The body would go from %s to %s.\n", message.FormatSize(ex.BodySize), message.FormatSize(ex.NewSize))
 	case ex.Passes != "":
 		_, err = fmt.Fprintf(w, "The mail passes unchanged: %s.\n", ex.Passes)
@@ -191,6 +199,44 @@ func PrintExplanation(w io.Writer, ex *flow.Explanation) error {
 		_, err = fmt.Fprintln(w, "Nothing would change.")
 	}
 	return err
+}
+
+// printWays tells where co-existence sends the mail.
+func printWays(w io.Writer, ex *flow.Explanation) {
+	if len(ex.Ways) > 0 {
+		fmt.Fprintln(w, "\nforwarding")
+	}
+	for _, one := range ex.Ways {
+		text := fmt.Sprintf("%s: %s", one.Recipient, one.Way)
+		if one.To != "" {
+			text += " to " + one.To
+		}
+		text += ", " + one.Reason
+		if one.Copy {
+			text += "; in a copy of its own"
+		}
+		if one.Sender != "" {
+			text += "; from <" + one.Sender + ">"
+		}
+		fmt.Fprintf(w, "  %s\n", plain(text))
+	}
+}
+
+// printCopies tells what is kept in the vault.
+func printCopies(w io.Writer, ex *flow.Explanation) {
+	if len(ex.Vault) > 0 {
+		fmt.Fprintln(w, "\nvault")
+	}
+	for _, c := range ex.Vault {
+		part := fmt.Sprintf("part %d", c.Part)
+		switch {
+		case c.Part < 0:
+			part = "the whole mail"
+		case c.Inner > 0:
+			part = fmt.Sprintf("file %d inside part %d", c.Inner, c.Part)
+		}
+		fmt.Fprintf(w, "  %s for %s: to %s as %s, by rule %q\n", plain(part+" "+c.File), plain(c.Owner), c.Target, plain(c.Path), c.Rule)
+	}
 }
 
 // printDecisions tells which rule decides about each attachment, once where
@@ -231,6 +277,8 @@ func decisionVerdict(d flow.ExplainedDecision, part flow.ExplainedPart) string {
 	switch {
 	case d.Rule == "":
 		return "keep, no rule speaks"
+	case d.Leaves:
+		return fmt.Sprintf("keep, since this mail goes on to the other mail system; rule %q links elsewhere", d.Rule)
 	case !d.Link:
 		return fmt.Sprintf("keep, by rule %q", d.Rule)
 	case part.Keep != "": // whatever rules say

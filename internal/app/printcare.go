@@ -104,7 +104,7 @@ func sender(address string) string {
 }
 
 // PrintPlace writes who has a blob.
-func PrintPlace(w io.Writer, p *sisa.Place) error {
+func PrintPlace(w io.Writer, p *Place) error {
 	err := table(w, func(t io.Writer) {
 		fmt.Fprintf(t, "SHA-256\t%s\n", p.SHA256)
 		if p.Stored {
@@ -127,6 +127,7 @@ func PrintPlace(w io.Writer, p *sisa.Place) error {
 	if p.More {
 		fmt.Fprintf(w, "  and more: these are the last %d\n", len(p.Uses))
 	}
+	printUploads(w, p.Uploads)
 	return err
 }
 

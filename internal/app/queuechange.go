@@ -57,7 +57,10 @@ func (s *Store) RetryJobs(ctx context.Context, w Which) (*QueueChange, error) {
 // DropJobs deletes jobs that were made until then. What is done stays, unless
 // its state is asked for.
 func (s *Store) DropJobs(ctx context.Context, w Which, until time.Time) (*QueueChange, error) {
-	return s.each(ctx, droppable(w), "dropped", func(ctx context.Context, f jobs.Filter) (int, error) {
+	if w = droppable(w); len(w.States) == 0 { // an empty list would mean all
+		return &QueueChange{Did: "dropped"}, nil
+	}
+	return s.each(ctx, w, "dropped", func(ctx context.Context, f jobs.Filter) (int, error) {
 		f.Until = until
 		return s.Jobs.Drop(ctx, f, func(ctx context.Context, tx db.Tx, key string) error { return vault.Forget(ctx, tx, key) })
 	})

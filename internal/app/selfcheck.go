@@ -64,8 +64,8 @@ func (c *selfCheck) database(ctx context.Context) error {
 }
 
 // listener talks to the milter as an MTA does that has no mail: it negotiates
-// and leaves. Where all connections are in use the kernel's queue is enough of
-// an answer.
+// and leaves. Where all connections are in use, being let in is enough of an
+// answer.
 func (c *selfCheck) listener(ctx context.Context) error {
 	addr := c.milter.Addr()
 	var d net.Dialer

@@ -137,8 +137,12 @@ func Explain(ctx context.Context, cfg *config.Config, env *flow.Envelope, in io.
 	if err != nil {
 		return nil, err
 	}
+	set := settings(cfg, cfg.Web.URL, ways)
+	if set.Vault, err = cfg.Vault.Plans(); err != nil {
+		return nil, err
+	}
 	engine := &flow.Engine{
-		Settings: func() *flow.Settings { return settings(cfg, cfg.Web.URL, ways) },
+		Settings: func() *flow.Settings { return set },
 		Spool:    dir, LinkKey: make([]byte, secret.KeySize), Directory: users, Now: time.Now, Log: quiet,
 	}
 	r := bufio.NewReaderSize(in, 64<<10)

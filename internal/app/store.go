@@ -19,6 +19,8 @@ import (
 	"cloakroom/internal/jobs"
 	"cloakroom/internal/secret"
 	"cloakroom/ledger"
+	"cloakroom/ledger/audit"
+	"cloakroom/ledger/hours"
 	"cloakroom/sisa"
 	"cloakroom/sisa/blob"
 	"cloakroom/vault"
@@ -35,7 +37,7 @@ const (
 
 // Migrations make the whole schema, in order.
 func Migrations() []db.Migration {
-	return slices.Concat(ledger.Migrations, sisa.Migrations, jobs.Migrations, vault.Migrations)
+	return slices.Concat(ledger.Migrations, sisa.Migrations, jobs.Migrations, vault.Migrations, hours.Migrations, audit.Migrations)
 }
 
 // Store is an open data directory.
@@ -59,11 +61,20 @@ func OpenBeside(ctx context.Context, cfg *config.Config, create bool, log *slog.
 	return openStore(ctx, cfg, create, errors.Is(err, db.ErrLocked), log)
 }
 
+// HasStore tells whether anything was ever stored in the data directory of cfg.
+func HasStore(cfg *config.Config) bool {
+	_, err := os.Stat(filepath.Join(cfg.Data, databaseName))
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
+// databaseName is the database in the data directory.
+const databaseName = "cloakroom.db"
+
 // openStore opens the data directory; a frozen schema is not changed.
 func openStore(ctx context.Context, cfg *config.Config, create, frozen bool, log *slog.Logger) (*Store, error) {
-	path := filepath.Join(cfg.Data, "cloakroom.db")
-	_, err := os.Stat(path)
-	exists := err == nil
+	path := filepath.Join(cfg.Data, databaseName)
+	st, err := os.Stat(path)
+	exists := err == nil && !emptied(st, path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
@@ -107,6 +118,17 @@ func openSecret(cfg *config.Config, create bool) (*secret.Secret, error) {
 	return secret.Open(cfg.Data, create)
 }
 
+// emptied tells whether nothing is in the database: a start that was cut short
+// left it so, or an accident did. With a log beside it that has all of it, it
+// only looks so.
+func emptied(st fs.FileInfo, path string) bool {
+	if st.Size() > 0 {
+		return false
+	}
+	wal, err := os.Stat(path + "-wal")
+	return err != nil || wal.Size() == 0
+}
+
 // refuseLostDatabase finds out that there was a database before. An empty one
 // in its place would forget every link, and a new secret would end them.
 func refuseLostDatabase(dir, path string) error {
@@ -115,7 +137,7 @@ func refuseLostDatabase(dir, path string) error {
 		return fmt.Errorf("data directory: %w", err)
 	}
 	if len(segments) > 0 {
-		return fmt.Errorf("%s is missing, but %s has a journal: restore the database from the backup, or give an empty data directory", path, dir)
+		return fmt.Errorf("%s is missing or empty, but %s has a journal: restore the database from the backup, or give an empty data directory", path, dir)
 	}
 	return nil
 }

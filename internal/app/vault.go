@@ -15,9 +15,12 @@ import (
 	"cloakroom/vault/sftp"
 )
 
-// vaultRetry is how uploads are repeated.
+// vaultRetry is how uploads are repeated: sooner than mail is, as the servers
+// are our own, and people look for their files.
 func vaultRetry(cfg *config.Config) jobs.Retry {
 	r := jobs.DefaultRetry()
+	r.Job.Min, r.Target.Min = 2*time.Second, 2*time.Second
+	r.Target.Max = 2 * time.Minute
 	r.MaxAge = cfg.Vault.RetryFor
 	return r
 }

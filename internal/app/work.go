@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"time"
 
+	"cloakroom/admin"
 	"cloakroom/flow"
 	"cloakroom/internal/config"
 	"cloakroom/internal/jobs"
@@ -30,21 +31,22 @@ const (
 
 // work runs the queue's workers.
 type work struct {
-	store *jobs.Store
-	pool  *jobs.Pool
-	vault *vault.Worker // nil without targets
-	log   *slog.Logger
-	ctx   context.Context
-	end   context.CancelFunc
-	done  chan error
+	store  *jobs.Store
+	pool   *jobs.Pool
+	copies bool          // are sent
+	vault  *vault.Worker // nil without targets
+	log    *slog.Logger
+	ctx    context.Context
+	end    context.CancelFunc
+	done   chan error
 }
 
 // newWork makes the workers; start begins. Without work to do there is no pool.
-func newWork(s *Store, engine *flow.Engine, cfg *config.Config, log *slog.Logger) (*work, error) {
+func newWork(s *Store, engine *flow.Engine, meters *admin.Meters, cfg *config.Config, log *slog.Logger) (*work, error) {
 	w := &work{store: s.Jobs, log: log, done: make(chan error, 1)}
 	w.ctx, w.end = context.WithCancel(context.Background())
 	var kinds []jobs.Kind
-	if cfg.Submit.SMTP != "" {
+	if w.copies = cfg.Submit.SMTP != ""; w.copies {
 		sender, err := submit.New(cfg.Submit, cfg.Hostname, log)
 		if err != nil {
 			return nil, fmt.Errorf("submit: %w", err)
@@ -67,6 +69,7 @@ func newWork(s *Store, engine *flow.Engine, cfg *config.Config, log *slog.Logger
 	if len(kinds) == 0 {
 		return w, nil
 	}
+	countedKinds(meters, kinds)
 	w.pool, err = jobs.NewPool(s.Jobs, jobs.PoolOptions{Log: log}, kinds...)
 	return w, err
 }
@@ -96,17 +99,26 @@ func (w *work) start() error {
 	return nil
 }
 
-// stranded tells of copies that nobody sends any more.
+// stranded tells of jobs that nobody works any more, as the configuration lost
+// what they are for.
 func (w *work) stranded() {
-	if w.pool != nil {
-		return
-	}
-	left, err := w.store.List(w.ctx, jobs.Filter{Kind: flow.JobCopy, States: []jobs.State{jobs.Waiting, jobs.Running, jobs.Held}}, jobs.Cursor{}, 1)
-	if err != nil {
-		w.log.Warn("queue", "err", err)
-	} else if len(left) > 0 {
-		w.log.Error("copies of mail wait to be sent, and there is no MTA to take them: set submit.smtp, and start again",
-			"oldest", left[0].Created, "recipient", left[0].Owner)
+	for _, left := range []struct {
+		kind, what string
+		worked     bool
+	}{
+		{flow.JobCopy, "copies of mail wait to be sent, and there is no MTA to take them: set submit.smtp, and start again", w.copies},
+		{vault.JobKind, "files wait for the vault, and it has no target any more: configure vault.targets, and start again, or drop them", w.vault != nil},
+	} {
+		if left.worked {
+			continue
+		}
+		f := jobs.Filter{Kind: left.kind, States: []jobs.State{jobs.Waiting, jobs.Running, jobs.Held}}
+		oldest, err := w.store.List(w.ctx, f, jobs.Cursor{}, 1)
+		if err != nil {
+			w.log.Warn("queue", "err", err)
+		} else if len(oldest) > 0 {
+			w.log.Error(left.what, "oldest", oldest[0].Created, "owner", oldest[0].Owner)
+		}
 	}
 }
 

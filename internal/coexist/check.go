@@ -69,11 +69,12 @@ type checker struct {
 	others   map[string]mailRoute // by alternate
 	people   people
 
-	leads   map[string]State // by alternate or srs_domain: whether it leads where it must
-	spf     map[string]State // by spfKey: whether mail of a side passes
-	keys    int              // DKIM keys that can be used
-	keyless *LookupError     // a question about DKIM that DNS did not answer
-	rows    []Row
+	leads     map[string]State // by alternate or srs_domain: whether it leads where it must
+	spf       map[string]State // by spfKey: whether mail of a side passes
+	keys      int              // DKIM keys that can be used
+	keyless   *LookupError     // a question about DKIM that DNS did not answer
+	rows      []Row
+	strictSPF bool // the DMARC policy asks for exactly the same domain
 }
 
 // Check compares DNS with the configuration. The error is ErrNoRoute, or tells

@@ -26,7 +26,9 @@ func (c *checker) checkDMARC() {
 	case len(records) > 1:
 		c.add(AreaDMARC, what, Wrong, "keep one: "+advice, "%d DMARC records at %s, so that none counts (RFC 7489 section 6.6.3)", len(records), at)
 	default:
-		policy = c.dmarcRecord(what, at, records[0], advice)
+		if policy = c.dmarcRecord(what, at, records[0], advice); policy != dmarc.PolicyNone {
+			c.forged(at)
+		}
 	}
 	c.aligned("mail from us", Ours, policy)
 	c.aligned("mail from the other system", Other, policy)
@@ -77,6 +79,7 @@ func (c *checker) dmarcRecord(what, at, text, advice string) dmarc.Policy {
 	if at != "_dmarc."+c.domain {
 		found += " from " + at
 	}
+	c.strictSPF = record.SPFAlignment == dmarc.AlignmentStrict
 	found += fmt.Sprintf(", alignment of SPF %s, of DKIM %s", mode(record.SPFAlignment), mode(record.DKIMAlignment))
 	if record.DKIMAlignment == dmarc.AlignmentStrict {
 		found += fmt.Sprintf(": both systems must sign with d=%s itself", c.domain)
@@ -120,6 +123,26 @@ func (c *checker) aligned(what string, side Side, policy dmarc.Policy) {
 		c.add(AreaDMARC, what, Warning, see, "not aligned: no SPF pass, no DKIM key found")
 	default:
 		c.add(AreaDMARC, what, Wrong, see, "not aligned: no SPF pass, no DKIM key found, and the policy is %s", policy)
+	}
+}
+
+// forged tells whether a stranger's mail with a forged From of ours passes DMARC
+// at the other system when we forward it: SPF passes for the rewritten sender,
+// and a domain below the shared one aligns unless the policy is strict.
+func (c *checker) forged(at string) {
+	org, err := publicsuffix.EffectiveTLDPlusOne(c.domain)
+	if err != nil {
+		return
+	}
+	for _, i := range c.routes {
+		d := c.srsDomain(i)
+		if theirs, err := publicsuffix.EffectiveTLDPlusOne(d); d == "" || err != nil || theirs != org || c.strictSPF && d != c.domain {
+			continue
+		}
+		c.add(AreaDMARC, "forged senders of "+c.domain+" that we forward", Warning,
+			fmt.Sprintf("add aspf=s to the TXT record of %s, with an srs_domain other than %s; or take an srs_domain of another organisation", at, c.domain),
+			"rewritten to %s they pass SPF, which aligns with %s: the other system's DMARC check lets them in; have Cloakroom refuse them before (see the example policy about spoofed senders)", d, c.domain)
+		return
 	}
 }
 

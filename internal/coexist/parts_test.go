@@ -131,7 +131,7 @@ func TestPolicyOfTheOrganizationHoldsForSubdomains(t *testing.T) {
 	for i := range zone {
 		zone[i] = strings.NewReplacer("acmecorp.test", "mail.acmecorp.test", "_dmarc.acmecorp.test. TXT", "_dmarc.acmecorp.test. TXT").Replace(zone[i])
 	}
-	zone = append(zone, txt("_dmarc.acmecorp.test.", "v=DMARC1; p=REJECT; sp=Quarantine; pct=50"))
+	zone = append(zone, txt("_dmarc.acmecorp.test.", "v=DMARC1; p=REJECT; aspf=s; sp=Quarantine; pct=50"))
 	zone = slices.DeleteFunc(zone, func(line string) bool {
 		return strings.HasPrefix(line, "_dmarc.mail") || strings.Contains(line, "rua=")
 	})

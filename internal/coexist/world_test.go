@@ -77,7 +77,7 @@ func rightZone(weAreMX bool) []string {
 		txt("acmecorp.test.", "some-verification=1234"),
 		txt("gapps.acmecorp.test.", "v=spf1 include:_spf.google.com ~all"),
 		txt("srs.acmecorp.test.", "v=spf1 ip4:203.0.113.25 -all"),
-		txt("_dmarc.acmecorp.test.", "v=DMARC1; p=reject; rua=mailto:dmarc@acmecorp.test"),
+		txt("_dmarc.acmecorp.test.", "v=DMARC1; p=reject; aspf=s; rua=mailto:dmarc@acmecorp.test"),
 		txt("google._domainkey.acmecorp.test.", rsaRecord(2048)),
 		txt("mail._domainkey.acmecorp.test.", ed25519Record),
 	}

@@ -30,6 +30,7 @@ func (c *checker) check() {
 	}
 	c.section("milter", c.cfg.Milter.Config)
 	c.section("web", c.cfg.Web)
+	c.section("admin", c.cfg.Admin)
 	c.section("directory", c.cfg.Directory)
 	c.section("submit", c.cfg.Submit)
 	c.vault()

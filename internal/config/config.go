@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"path/filepath"
 
+	"cloakroom/admin"
 	"cloakroom/internal/submit"
 	"cloakroom/milter"
 	"cloakroom/policy"
@@ -80,6 +81,9 @@ type Config struct {
 	// Web is what recipients of links reach.
 	Web web.Config `yaml:"web"`
 
+	// Admin is what administrators reach: health, metrics and the dashboard.
+	Admin admin.Config `yaml:"admin"`
+
 	// Directory says where users, their groups and departments are found, for
 	// rules that ask for them.
 	Directory directory.Config `yaml:"directory"`
@@ -145,6 +149,7 @@ func Default() Config {
 		Log:         Log{Level: "info", Format: "text"},
 		Milter:      Milter{Config: milter.DefaultConfig(), OnError: OnErrorTempfail},
 		Web:         web.DefaultConfig(),
+		Admin:       admin.DefaultConfig(),
 		Directory:   directory.DefaultConfig(),
 		Submit:      submit.DefaultConfig(),
 		Vault:       DefaultVault(),
@@ -157,6 +162,7 @@ func Default() Config {
 func (c *Config) resolve(folder string) {
 	c.Directory = c.Directory.Resolve(folder)
 	c.Web = c.Web.Resolve(folder)
+	c.Admin = c.Admin.Resolve(folder)
 	c.Submit = c.Submit.Resolve(folder)
 	c.Vault = c.Vault.resolve(folder)
 	c.Coexistence = c.Coexistence.Resolve(folder)

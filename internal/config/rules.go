@@ -28,8 +28,8 @@ func (c *checker) rules() {
 		c.ruleMistake(mistake)
 	}
 	if set != nil {
-		for i, target := range set.VaultTargets() {
-			c.ruleTarget(fmt.Sprintf("rules[%d].vault.target", i), target)
+		for i, o := range set.VaultTargets() {
+			c.ruleTarget(fmt.Sprintf("rules[%d].vault", i), o)
 		}
 		for i, alternate := range set.ForwardAlternates() {
 			c.alternate(fmt.Sprintf("rules[%d].forward.alternate", i), alternate)

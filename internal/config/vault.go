@@ -10,9 +10,11 @@ import (
 	"strings"
 	"time"
 
+	"cloakroom/policy"
 	"cloakroom/vault"
 	"cloakroom/vault/dir"
 	"cloakroom/vault/ftps"
+	"cloakroom/vault/name"
 	"cloakroom/vault/sftp"
 )
 
@@ -132,16 +134,28 @@ func (c *checker) vaultFiles() {
 	}
 }
 
-// ruleTarget checks that a rule keeps copies in a target that is configured.
-func (c *checker) ruleTarget(key, name string) {
-	if _, found := c.cfg.Vault.Targets[name]; found {
+// ruleTarget checks that a rule keeps copies in a target that is configured, and
+// that its space fits into the target's path.
+func (c *checker) ruleTarget(key string, o policy.VaultOptions) {
+	if t, found := c.cfg.Vault.Targets[o.Target]; found {
+		path, err := name.Parse(t.Path)
+		if err != nil {
+			return // told at the target
+		}
+		space, err := name.Parse(o.SpaceTemplate())
+		if err == nil {
+			_, err = path.In(space)
+		}
+		if err != nil {
+			c.fail(key+".space", "%v", err)
+		}
 		return
 	}
 	known := strings.Join(slices.Sorted(maps.Keys(c.cfg.Vault.Targets)), ", ")
 	if known == "" {
 		known = "none"
 	}
-	c.fail(key, "there is no target %q in `vault.targets`; there is %s", name, known)
+	c.fail(key+".target", "there is no target %q in `vault.targets`; there is %s", o.Target, known)
 }
 
 // Plans gives what the mail path needs to know of the targets.

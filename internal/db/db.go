@@ -42,6 +42,8 @@ type Options struct {
 	Frozen bool
 	Now    func() time.Time // nil: time.Now
 	Log    *slog.Logger     // nil: slog.Default
+
+	observer *observer
 }
 
 // Tx is what a commit function works with. *sql.DB satisfies it too, so that
@@ -65,6 +67,7 @@ type DB struct {
 	read      *sql.DB
 	committer committer
 	journal   *journal
+	observer  *observer
 }
 
 // Open opens the database and brings its schema up to date. Migrations are
@@ -88,6 +91,7 @@ func Open(ctx context.Context, o Options, migrations ...Migration) (*DB, error) 
 			return nil, err
 		}
 	}
+	o.observer = new(observer)
 	if o.URL != "" {
 		return openPostgres(ctx, o, j, migrations)
 	}

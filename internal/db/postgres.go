@@ -39,6 +39,8 @@ type postgres struct {
 	now     func() time.Time
 	log     *slog.Logger
 
+	observer *observer
+
 	mu     sync.RWMutex // held for reading by every commit
 	closed bool
 }
@@ -70,7 +72,7 @@ func openPostgres(ctx context.Context, o Options, j *journal, migrations []Migra
 	if err := migrate(ctx, db, `SELECT pg_advisory_xact_lock($1)`, postgresSchema, o, migrations); err != nil {
 		return nil, err
 	}
-	return &DB{read: db, committer: &postgres{db: db, journal: j, now: o.Now, log: o.Log}, journal: j}, nil
+	return &DB{read: db, committer: &postgres{db: db, journal: j, now: o.Now, log: o.Log, observer: o.observer}, journal: j, observer: o.observer}, nil
 }
 
 func (p *postgres) close() error {
@@ -88,7 +90,11 @@ func (p *postgres) commit(ctx context.Context, entry Entry, f func(context.Conte
 	}
 	wait := commitBackoff
 	for attempt := 1; ; attempt++ {
+		begin := time.Now()
 		err := p.once(ctx, entry, f)
+		if err == nil {
+			p.observer.tell(1, time.Since(begin))
+		}
 		if err == nil || attempt == commitAttempts || !repeatable(err) {
 			return err
 		}

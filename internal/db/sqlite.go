@@ -53,10 +53,16 @@ func openSQLite(ctx context.Context, o Options, j *journal, migrations []Migrati
 	defer func() {
 		if err != nil {
 			wdb.Close()
+			err = explain(path, err)
 		}
 	}()
 	if err := checkWAL(ctx, wdb); err != nil {
 		return nil, fmt.Errorf("db: open %s: %w", path, err)
+	}
+	if !o.Frozen { // else a daemon has done it
+		if err := checkPages(ctx, wdb, o.Log); err != nil {
+			return nil, fmt.Errorf("db: open %s: %w", path, err)
+		}
 	}
 	if err := migrate(ctx, wdb, "", sqliteSchema, o, migrations); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
@@ -68,7 +74,7 @@ func openSQLite(ctx context.Context, o Options, j *journal, migrations []Migrati
 	rdb.SetMaxOpenConns(sqliteReaders)
 	rdb.SetMaxIdleConns(sqliteReaders)
 	rdb.SetConnMaxIdleTime(sqliteReaderIdle)
-	return &DB{read: rdb, committer: newWriter(wdb, rdb, j, o), journal: j}, nil
+	return &DB{read: rdb, committer: newWriter(wdb, rdb, j, o), journal: j, observer: o.observer}, nil
 }
 
 // createFile makes the database file with the mode that SQLite then gives the

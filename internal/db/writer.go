@@ -42,9 +42,11 @@ type request struct {
 
 type writer struct {
 	db, read *sql.DB
+	path     string
 	journal  *journal // nil: none
 	now      func() time.Time
 	log      *slog.Logger
+	observer *observer
 
 	queue    chan *request
 	stop     chan struct{} // closed by close: no new requests
@@ -57,7 +59,7 @@ type writer struct {
 
 func newWriter(db, read *sql.DB, j *journal, o Options) *writer {
 	w := &writer{
-		db: db, read: read, journal: j, now: o.Now, log: o.Log,
+		db: db, read: read, path: o.Path, journal: j, now: o.Now, log: o.Log, observer: o.observer,
 		queue:    make(chan *request, maxBatch),
 		stop:     make(chan struct{}),
 		finished: make(chan struct{}),
@@ -119,7 +121,9 @@ func (w *writer) loop() {
 		}
 		begin := time.Now()
 		w.answer(batch, w.run(batch))
-		if d := time.Since(begin); d > slowBatch {
+		d := time.Since(begin)
+		w.observer.tell(len(batch), d)
+		if d > slowBatch {
 			w.log.Warn("slow commit: is the disk overloaded?", "duration", d, "commits", len(batch))
 		}
 		clear(batch)
@@ -161,7 +165,7 @@ func (w *writer) answer(batch []*request, batchErr error) {
 				err = fmt.Errorf("%w (and before that: %w)", batchErr, r.err)
 			}
 		}
-		r.done <- err
+		r.done <- explain(w.path, err)
 	}
 }
 

@@ -109,7 +109,11 @@ func (s *Store) Fail(ctx context.Context, ref Ref, cause error) error {
 		if isPermanent(cause) || r.exhausted(j.Attempts, now.Sub(j.Since)) && !spared {
 			next = Failed
 		}
-		return s.putBack(ctx, tx, j.Key, next, r.Job.Delay(j.Attempts, random), cause.Error())
+		delay := r.Job.Delay(j.Attempts, random)
+		if isDown(cause) {
+			delay = 0 // its target's wait is enough: a lone job would make it longer
+		}
+		return s.putBack(ctx, tx, j.Key, next, delay, cause.Error())
 	})
 	if err != nil {
 		return fmt.Errorf("record failure of job %s: %w", ref.Key, err)

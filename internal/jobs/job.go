@@ -23,6 +23,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -42,6 +43,14 @@ const (
 
 // States lists all of them.
 var States = []State{Waiting, Running, Done, Failed, Held}
+
+// ParseState reads the name of a state.
+func ParseState(name string) (State, error) {
+	if s := State(name); slices.Contains(States, s) {
+		return s, nil
+	}
+	return "", fmt.Errorf("%q is no state of a job; there are %v", name, States)
+}
 
 const (
 	// maxName bounds key, kind and target in bytes: an index page of either

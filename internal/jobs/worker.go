@@ -63,7 +63,12 @@ func (w *worker) run(ctx context.Context) error {
 	poll := time.NewTicker(w.poll)
 	defer poll.Stop()
 	failing := false
+	var checked time.Time
 	for ctx.Err() == nil {
+		if time.Since(checked) >= clockCheck {
+			checked = time.Now()
+			w.checkClock(ctx)
+		}
 		n, err := w.take(ctx)
 		switch {
 		case closed(err):
@@ -83,6 +88,16 @@ func (w *worker) run(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// checkClock looks whether the database's clock was set back.
+func (w *worker) checkClock(ctx context.Context) {
+	switch n, err := w.store.setRight(ctx, w.kind.Name, w.kind.Lease); {
+	case err != nil && ctx.Err() == nil:
+		w.log.Error("times of jobs cannot be checked", "error", err)
+	case n > 0:
+		w.log.Warn("the clock was set back: jobs that waited for times far ahead are due again", "jobs", n)
+	}
 }
 
 // take claims as many jobs as there is room for, and starts them.

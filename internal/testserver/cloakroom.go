@@ -36,8 +36,12 @@ type CloakroomOptions struct {
 	// WebAddr is the host:port of the pages, 127.0.0.1 and a free port if "".
 	WebAddr string
 	// Config is the rest of the configuration: YAML below the keys hostname,
-	// domains, data, milter.listen and web, which are given.
+	// domains, data, milter.listen and web, which are given. Without a section
+	// admin there is no listener for administrators.
 	Config string
+	// Files are further files beside the configuration, such as one with users:
+	// their content by name.
+	Files map[string]string
 }
 
 // Cloakroom is a running daemon.
@@ -123,6 +127,11 @@ func (c *Cloakroom) launch(ctx context.Context, removed string) error {
 	if err := c.Configure(c.opt.Config); err != nil {
 		return err
 	}
+	for name, content := range c.opt.Files {
+		if err := os.WriteFile(filepath.Join(c.folder, name), []byte(content), 0o600); err != nil {
+			return fmt.Errorf("configure cloakroom: %w", err)
+		}
+	}
 	// Each daemon in a folder has a log file of its own: an earlier one keeps what it logged.
 	if err := os.Remove(c.LogFile()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("log of cloakroom: %w", err)
@@ -142,6 +151,9 @@ func (c *Cloakroom) launch(ctx context.Context, removed string) error {
 // part. A running daemon takes notice at Signal("HUP").
 func (c *Cloakroom) Configure(config string) error {
 	milter := strings.Join(append([]string{"listen: " + c.opt.MilterAddr}, c.opt.MilterConfig...), "\n  ")
+	if !strings.HasPrefix(config, "admin:") && !strings.Contains(config, "\nadmin:") {
+		config = "admin: {listen: \"\"}\n" + config // one port cannot serve several daemons
+	}
 	text := fmt.Sprintf("hostname: mx.acmecorp.test\ndomains: [acmecorp.test]\ndata: %s\nmilter:\n  %s\nweb:\n  listen: %s\n  url: %s\n%s",
 		filepath.Join(c.folder, "data"), milter, c.opt.WebAddr, c.WebURL(), config)
 	if err := os.WriteFile(c.ConfigFile(), []byte(text), 0o644); err != nil {

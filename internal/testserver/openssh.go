@@ -197,6 +197,9 @@ func (s *SSHD) configure(in *installation) error {
 	if err := s.Authorize(public); err != nil {
 		return err
 	}
+	if err := s.writeClientConfig(); err != nil {
+		return err
+	}
 	further := ""
 	// From 9.8 on sshd is several programs, which it looks for where they belong when installed.
 	for option, program := range map[string]string{"SshdSessionPath": "sshd-session", "SshdAuthPath": "sshd-auth"} {

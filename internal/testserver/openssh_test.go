@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -216,5 +217,27 @@ func TestProxyDelaysStallsAndCuts(t *testing.T) {
 	}
 	if _, err := conn.Read(make([]byte, 1)); err == nil {
 		t.Error("a cut connection gives data")
+	}
+}
+
+func TestSSHDServesTheStockClient(t *testing.T) {
+	s, err := StartSSHD(testContext(t), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Stop()
+	if err := os.WriteFile(filepath.Join(s.Root(), "plan.pdf"), []byte("a plan"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	cmd, err := s.SFTP(t.Context(), "ls -1 *.pdf\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "\nplan.pdf\n") {
+		t.Errorf("%v: %s", err, out)
+	}
+	if !strings.Contains(s.Log(), "Accepted publickey for "+s.User()) {
+		t.Errorf("the log: %s", s.Log())
 	}
 }

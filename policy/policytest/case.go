@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml"
+
+	"cloakroom/policy"
 )
 
 // Case is one mail and what must become of it.
@@ -43,13 +45,20 @@ type Envelope struct {
 	TLS    string   `yaml:"tls"`    // TLS version
 }
 
-// Want is what must come out. Linked and Kept are compared where they are
-// given; of the others, what is left out must not happen.
+// Want is what must come out. Linked, Kept, Expires, Vault and Forward are
+// compared where they are given; of the others, what is left out must not happen.
 type Want struct {
 	// Linked are the names of the attachments that become links, in any order.
 	Linked *[]string `yaml:"linked"`
 	// Kept are the names of those that stay in the mail.
 	Kept *[]string `yaml:"kept"`
+	// Expires is how long the link is there: 90d, or never.
+	Expires string `yaml:"expires"`
+	// Vault are the copies that are kept, in any order: "OWNER TARGET", with the
+	// path or the rule behind it, which is compared if it is given.
+	Vault *[]string `yaml:"vault"`
+	// Forward are the recipients whose address is exchanged, and the new one.
+	Forward *map[string]string `yaml:"forward"`
 	// Reject is the code with which the mail is refused for all recipients.
 	Reject int `yaml:"reject"`
 	// Refused are recipients who are refused by themselves, and the code.
@@ -145,9 +154,32 @@ func (c *Case) check() error {
 	case c.Want.Reject != 0 && (c.Want.Reject < 400 || c.Want.Reject > 599):
 		return fmt.Errorf("%q: want.reject: %d does not refuse", c.Name, c.Want.Reject)
 	}
+	if err := c.Want.check(); err != nil {
+		return fmt.Errorf("%q: want.%w", c.Name, err)
+	}
 	if c.Compose != nil {
 		if err := c.Compose.check(); err != nil {
 			return fmt.Errorf("%q: %w", c.Name, err)
+		}
+	}
+	return nil
+}
+
+// never is how a link without a time limit is written.
+const never = "never"
+
+func (w *Want) check() error {
+	if w.Expires != "" && w.Expires != never {
+		if _, err := policy.ParseDuration(w.Expires); err != nil {
+			return fmt.Errorf("expires: %w", err)
+		}
+	}
+	if w.Vault == nil {
+		return nil
+	}
+	for _, v := range *w.Vault {
+		if _, _, found := strings.Cut(v, " "); !found {
+			return fmt.Errorf("vault: %q is not OWNER TARGET, or OWNER TARGET and a path or a rule", v)
 		}
 	}
 	return nil

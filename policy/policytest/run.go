@@ -6,19 +6,28 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"time"
+
+	"cloakroom/policy"
 )
 
 // Result is what becomes of a mail.
 type Result struct {
 	Linked     []string // names of attachments
 	Kept       []string
-	Reject     int            // code; 0 when the mail is not refused
-	Refused    map[string]int // recipients refused by themselves, and the code
-	Quarantine string         // reason; "" when the mail is not held
+	Expires    time.Duration // of the link; 0 is never
+	Vault      []Copy
+	Forward    map[string]string // recipients whose address is exchanged
+	Reject     int               // code; 0 when the mail is not refused
+	Refused    map[string]int    // recipients refused by themselves, and the code
+	Quarantine string            // reason; "" when the mail is not held
 	Headers    Headers
 	Tag        string
 	Fails      bool // a rule failed, and the mail is put off
 }
+
+// Copy is one that is kept in the vault.
+type Copy struct{ Owner, Target, Path, Rule string }
 
 // Explain says what becomes of a mail that comes in by the envelope.
 type Explain func(env Envelope, message io.Reader) (Result, error)
@@ -91,6 +100,15 @@ func (w *Want) compare(got Result) []Difference {
 	if w.Kept != nil {
 		check("kept", list(*w.Kept), list(got.Kept))
 	}
+	if w.Expires != "" {
+		check("expires", w.expires(), life(got.Expires))
+	}
+	if w.Vault != nil {
+		check("vault", list(*w.Vault), list(w.copies(got.Vault)))
+	}
+	if w.Forward != nil {
+		check("forward", pairs(*w.Forward), pairs(got.Forward))
+	}
 	check("reject", code(w.Reject), code(got.Reject))
 	check("refused", codes(w.Refused), codes(got.Refused))
 	check("quarantine", text(w.Quarantine), text(got.Quarantine))
@@ -98,6 +116,53 @@ func (w *Want) compare(got Result) []Difference {
 	check("tag", text(w.Tag), text(got.Tag))
 	check("fails", fmt.Sprint(w.Fails), fmt.Sprint(got.Fails))
 	return out
+}
+
+// expires is the wanted life of a link in the form in which all are compared.
+func (w *Want) expires() string {
+	d, err := policy.ParseDuration(w.Expires)
+	if err != nil { // never; everything else was checked
+		return never
+	}
+	return life(d)
+}
+
+func life(d time.Duration) string {
+	if d == 0 {
+		return never
+	}
+	return d.String()
+}
+
+// copies writes the copies as they are wanted, where one is that; the others
+// with their path.
+func (w *Want) copies(got []Copy) []string {
+	open := slices.Clone(*w.Vault)
+	out := make([]string, len(got))
+	for i, c := range got {
+		prefix := c.Owner + " " + c.Target
+		at := slices.IndexFunc(open, func(want string) bool {
+			return want == prefix+" "+c.Path || want == prefix+" "+c.Rule
+		})
+		if at < 0 {
+			at = slices.Index(open, prefix)
+		}
+		if at < 0 {
+			out[i] = prefix + " " + c.Path
+			continue
+		}
+		out[i] = open[at]
+		open = slices.Delete(open, at, at+1)
+	}
+	return out
+}
+
+func pairs(m map[string]string) string {
+	var out []string
+	for from, to := range m {
+		out = append(out, from+" to "+to)
+	}
+	return list(out)
 }
 
 const nothing = "none"

@@ -220,3 +220,22 @@ func FuzzRender(f *testing.F) {
 		}
 	})
 }
+
+func TestASpaceMayBeSeveralFoldersDeep(t *testing.T) {
+	f := sample()
+	f.Sender, f.Name = "eve@../../etc", "plan.pdf"
+	for path, want := range map[string]string{
+		"{space}/{name}": "customers/_.._etc/plan.pdf", "all {space}/{name}": "all customers/_.._etc/plan.pdf", "{name}": "plan.pdf",
+	} {
+		in, err := mustParse(t, path).In(mustParse(t, "customers/{sender.domain}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := in.Render(f); got != want {
+			t.Errorf("%s: %q, want %q", path, got, want)
+		}
+	}
+	if _, err := mustParse(t, strings.Repeat("a/", 15)+"{space}").In(mustParse(t, "a/b")); err == nil {
+		t.Error("a path of 17 folders was taken")
+	}
+}

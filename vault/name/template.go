@@ -161,6 +161,19 @@ func parseSegment(template string, at int, segment string) ([]piece, error) {
 // String is the template as it was written.
 func (t *Template) String() string { return t.text }
 
+// In gives the template with another in the place of {space}: a space may be
+// several folders deep.
+func (t *Template) In(space *Template) (*Template, error) {
+	if !t.Uses("space") {
+		return t, nil
+	}
+	in, err := Parse(strings.ReplaceAll(t.text, "{space}", space.text))
+	if err != nil {
+		return nil, fmt.Errorf("%s with %s for {space}: %w", t.text, space.text, err)
+	}
+	return in, nil
+}
+
 // Uses tells whether the template has a field of this name.
 func (t *Template) Uses(name string) bool {
 	for _, pieces := range t.segments {

@@ -1,0 +1,132 @@
+package app
+
+// Deletion on demand, over all that is kept about a mail.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"cloakroom/flow"
+	"cloakroom/internal/db"
+	"cloakroom/ledger"
+	"cloakroom/sisa"
+	"cloakroom/vault"
+)
+
+// What the queue has about a mail: $1 is its key in hex, $2 the key.
+const (
+	// A copy's key begins with the first 16 digits of its mail's.
+	copiesOf = `kind = '` + flow.JobCopy + `' AND key LIKE '` + flow.JobCopy + `-' || SUBSTR(CAST($1 AS TEXT), 1, 16) || '-%'`
+	uploadOf = `kind = '` + vault.JobKind + `' AND key IN (SELECT job FROM uploads WHERE mail = $2)`
+
+	underWay = `SELECT COUNT(*) FROM jobs WHERE (` + copiesOf + ` AND state IN ('waiting', 'running', 'held'))
+		OR (` + uploadOf + ` AND state = 'running')`
+	forgetQueue = `DELETE FROM jobs WHERE (` + copiesOf + `) OR (` + uploadOf + `)`
+)
+
+// errUnderWay says that a mail is still needed.
+var errUnderWay = errors.New("copies of it are still being sent or uploaded: try again later, or drop them from the queue")
+
+// forgetJobs deletes what the queue and the vault's list tell of a mail. Uploads
+// that wait are dropped; files that are in a vault stay there.
+func forgetJobs(ctx context.Context, tx db.Tx, key ledger.Key) error {
+	var n int
+	if err := tx.QueryRowContext(ctx, underWay, key.String(), key[:]).Scan(&n); err != nil {
+		return fmt.Errorf("jobs of mail %s: %w", key, err)
+	}
+	if n > 0 {
+		return errUnderWay
+	}
+	if _, err := tx.ExecContext(ctx, forgetQueue, key.String(), key[:]); err != nil {
+		return fmt.Errorf("jobs of mail %s: %w", key, err)
+	}
+	if _, err := tx.ExecContext(ctx, `DELETE FROM uploads WHERE mail = $1`, key[:]); err != nil {
+		return fmt.Errorf("uploads of mail %s: %w", key, err)
+	}
+	return nil
+}
+
+// Forgetting says what to forget.
+type Forgetting struct {
+	Keys    []ledger.Key
+	Address string // in mails that others got too, only this recipient is struck; "" forgets all of every mail
+	Whole   bool   // forget those mails wholly too
+	Act     sisa.Act
+}
+
+// ForgetResult is what became of each mail.
+type ForgetResult struct {
+	Forgotten []ledger.Key   `json:"forgotten"`
+	Struck    []ledger.Key   `json:"struck"` // the address was taken out of these
+	Refused   []RefusedMail  `json:"refused"`
+	Files     sisa.Forgotten `json:"files"`
+}
+
+// RefusedMail is a mail that stays as it is, and why.
+type RefusedMail struct {
+	Mail   ledger.Key `json:"mail"`
+	Reason string     `json:"reason"`
+}
+
+// Forget deletes mails on demand. What cannot be deleted is told; an error means
+// that the rest was not tried.
+func (s *Store) Forget(ctx context.Context, f Forgetting, log *slog.Logger) (*ForgetResult, error) {
+	k := s.Keeper(log)
+	r := &ForgetResult{Forgotten: []ledger.Key{}, Struck: []ledger.Key{}, Refused: []RefusedMail{}}
+	for _, key := range f.Keys {
+		only, err := s.strikeOnly(ctx, key, f)
+		if err != nil {
+			return r, err
+		}
+		if only {
+			_, err = k.Strike(ctx, key, f.Address, f.Act)
+		} else {
+			var files sisa.Forgotten
+			files, err = k.Forget(ctx, key, f.Act)
+			r.Files.Deleted += files.Deleted
+			r.Files.Bytes += files.Bytes
+			r.Files.Kept += files.Kept
+		}
+		var held *sisa.HeldError
+		switch {
+		case errors.As(err, &held), errors.Is(err, errUnderWay):
+			r.Refused = append(r.Refused, RefusedMail{key, err.Error()})
+		case err != nil:
+			return r, err
+		case only:
+			r.Struck = append(r.Struck, key)
+		default:
+			r.Forgotten = append(r.Forgotten, key)
+		}
+	}
+	return r, nil
+}
+
+// strikeOnly tells whether a mail stays but for the address: others got it too.
+func (s *Store) strikeOnly(ctx context.Context, key ledger.Key, f Forgetting) (bool, error) {
+	if f.Address == "" || f.Whole {
+		return false, nil
+	}
+	m, err := ledger.Get(ctx, s.DB.Read(), key)
+	if err != nil {
+		return false, err
+	}
+	return OthersGot(m, f.Address), nil
+}
+
+// OthersGot tells whether a mail has recipients besides an address, which did not
+// send it.
+func OthersGot(m *ledger.Mail, address string) bool {
+	if strings.EqualFold(m.Sender, address) {
+		return false
+	}
+	for _, r := range m.Recipients {
+		if r != "" && !strings.EqualFold(r, address) {
+			return true
+		}
+	}
+	return false
+}

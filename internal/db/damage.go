@@ -1,0 +1,63 @@
+package db
+
+// A damaged SQLite file is found when it is opened, and named for what it is.
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"modernc.org/sqlite"
+)
+
+// checkTime bounds the look at all pages when the database is opened. A local
+// disk gives a few hundred MB in that time; what is beyond is found when it is
+// used.
+const checkTime = 3 * time.Second
+
+// Result codes of SQLite (sqlite.org/rescode.html); the low byte is the kind.
+const (
+	sqliteBusy    = 5
+	sqliteCorrupt = 11
+	sqliteNotADB  = 26
+)
+
+// ErrDamaged says that the content of the database file makes no sense.
+var ErrDamaged = errors.New("the database is damaged")
+
+// checkPages looks at the structure of the whole file, as far as checkTime goes.
+func checkPages(ctx context.Context, db *sql.DB, log *slog.Logger) error {
+	short, cancel := context.WithTimeout(ctx, checkTime)
+	defer cancel()
+	var verdict string
+	err := db.QueryRowContext(short, `PRAGMA quick_check(1)`).Scan(&verdict)
+	switch {
+	case err != nil && short.Err() != nil && ctx.Err() == nil:
+		log.Info("the database is too large to be checked whole at the start", "checked_for", checkTime)
+		return nil
+	case err != nil:
+		return fmt.Errorf("check the database: %w", err)
+	case verdict != "ok":
+		return fmt.Errorf("%w: %s", ErrDamaged, strings.Join(strings.Fields(verdict), " "))
+	}
+	return nil
+}
+
+// explain says what to do about an error of SQLite that a person has to see to.
+func explain(path string, err error) error {
+	kind := 0
+	if e := (*sqlite.Error)(nil); errors.As(err, &e) {
+		kind = e.Code() & 0xff
+	}
+	switch {
+	case kind == sqliteCorrupt, kind == sqliteNotADB, errors.Is(err, ErrDamaged):
+		return fmt.Errorf("%s is damaged; nothing in it was changed: stop the daemon, keep a copy of the data directory, and restore the database from the backup: %w", path, err)
+	case kind == sqliteBusy:
+		return fmt.Errorf("another program holds %s for longer than %v: %w", path, sqliteBusyTimeout, err)
+	}
+	return err
+}

@@ -1,0 +1,177 @@
+// Package audit remembers what administrators did: who, by which door, what, to
+// what, and how it ended. Rows are added and never changed; the journal has them
+// too.
+package audit
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"cloakroom/internal/db"
+)
+
+// Migrations make the table of this package. An act has a row from before it
+// began, step 0, and one from its end, step 1: what has no end was cut off.
+var Migrations = []db.Migration{{Name: "audit-1", SQL: `
+CREATE TABLE audit (
+	id BYTEA NOT NULL,
+	step INTEGER NOT NULL,
+	at BIGINT NOT NULL,
+	actor TEXT NOT NULL,
+	door TEXT NOT NULL,
+	action TEXT NOT NULL,
+	object TEXT NOT NULL,
+	outcome TEXT NOT NULL,
+	PRIMARY KEY (id, step)
+);
+CREATE INDEX audit_at ON audit (step, at);
+`}}
+
+// Doors by which administrators come.
+const (
+	Dashboard = "dashboard"
+	Command   = "command"
+)
+
+// maxText bounds the texts of a row, in bytes.
+const maxText = 2000
+
+// idBytes is the length of an act's id: none is ever given twice.
+const idBytes = 16
+
+// Act is something that an administrator did.
+type Act struct {
+	ID      string    `json:"id"`
+	At      time.Time `json:"at"`
+	Actor   string    `json:"actor"`
+	Door    string    `json:"door"`
+	Action  string    `json:"action"` // such as "drop jobs"
+	Object  string    `json:"object"` // to what
+	Outcome string    `json:"outcome,omitempty"`
+	Ended   time.Time `json:"ended,omitzero"` // zero: it was cut off, or is under way
+}
+
+// Do does something and remembers it. What cannot be remembered is not done. The
+// id finds the act again, also beside an error.
+func Do(ctx context.Context, d *db.DB, a Act, now func() time.Time, f func(context.Context) (outcome string, err error)) (id string, err error) {
+	raw := make([]byte, idBytes)
+	rand.Read(raw) // never fails
+	a.ID, a.At = hex.EncodeToString(raw), now()
+	a.Actor, a.Object = clean(a.Actor), clean(a.Object)
+	if err := add(ctx, d, raw, 0, a); err != nil {
+		return "", fmt.Errorf("nothing was done, as it could not be written down: %w", err)
+	}
+	outcome, err := f(ctx)
+	if err != nil {
+		outcome = strings.TrimSpace(outcome + " failed: " + err.Error())
+	}
+	a.Ended, a.Outcome = now(), clean(outcome)
+	// Whoever asked may have left meanwhile: how it ended is written all the same.
+	if lost := add(context.WithoutCancel(ctx), d, raw, 1, a); lost != nil {
+		err = errors.Join(err, fmt.Errorf("it was done, but how it ended could not be written down: %w", lost))
+	}
+	return a.ID, err
+}
+
+func add(ctx context.Context, d *db.DB, id []byte, step int, a Act) error {
+	at := a.At
+	if step > 0 {
+		at = a.Ended
+	}
+	return d.Commit(ctx, db.Entry{{Kind: "audit", Data: a}}, func(ctx context.Context, tx db.Tx) error {
+		_, err := tx.ExecContext(ctx, `INSERT INTO audit (id, step, at, actor, door, action, object, outcome)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`, id, step, at.UnixMilli(), a.Actor, a.Door, a.Action, a.Object, a.Outcome)
+		return err
+	})
+}
+
+func clean(s string) string {
+	s = strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", "\uFFFD"), "\uFFFD")
+	if len(s) > maxText {
+		s = strings.ToValidUTF8(s[:maxText], "") + " …"
+	}
+	return s
+}
+
+// Filter selects acts; zero fields select all.
+type Filter struct {
+	Since, Before time.Time
+	Actor         string
+	Limit         int // 0: all
+}
+
+const columns = `SELECT a.id, a.at, a.actor, a.door, a.action, a.object, COALESCE(b.outcome, ''), b.at FROM audit a
+	LEFT JOIN audit b ON b.id = a.id AND b.step = 1 WHERE a.step = 0`
+
+// List lists acts, the newest first.
+func List(ctx context.Context, q db.Tx, f Filter) ([]Act, error) {
+	text, args := columns, []any{}
+	and := func(condition string, arg any) {
+		args = append(args, arg)
+		text += fmt.Sprintf(" AND "+condition, len(args))
+	}
+	if !f.Since.IsZero() {
+		and("a.at >= $%d", f.Since.UnixMilli())
+	}
+	if !f.Before.IsZero() {
+		and("a.at < $%d", f.Before.UnixMilli())
+	}
+	if f.Actor != "" {
+		and("a.actor = $%d", f.Actor)
+	}
+	text += " ORDER BY a.at DESC, a.id"
+	if f.Limit > 0 {
+		args = append(args, f.Limit)
+		text += fmt.Sprintf(" LIMIT $%d", len(args))
+	}
+	return scan(ctx, q, text, args...)
+}
+
+// ErrNotFound is returned for an id that no act has.
+var ErrNotFound = errors.New("no such act")
+
+// Get finds an act by its id. ErrNotFound.
+func Get(ctx context.Context, q db.Tx, id string) (*Act, error) {
+	raw, err := hex.DecodeString(id)
+	if err != nil || len(raw) != idBytes {
+		return nil, ErrNotFound
+	}
+	found, err := scan(ctx, q, columns+" AND a.id = $1", raw)
+	if err != nil {
+		return nil, err
+	}
+	if len(found) == 0 {
+		return nil, ErrNotFound
+	}
+	return &found[0], nil
+}
+
+func scan(ctx context.Context, q db.Tx, text string, args ...any) ([]Act, error) {
+	rows, err := q.QueryContext(ctx, text, args...)
+	if err != nil {
+		return nil, fmt.Errorf("read audit: %w", err)
+	}
+	defer rows.Close()
+	var out []Act
+	for rows.Next() {
+		var a Act
+		var id []byte
+		var at int64
+		var ended sql.NullInt64
+		if err := rows.Scan(&id, &at, &a.Actor, &a.Door, &a.Action, &a.Object, &a.Outcome, &ended); err != nil {
+			return nil, fmt.Errorf("read audit: %w", err)
+		}
+		a.ID, a.At = hex.EncodeToString(id), time.UnixMilli(at)
+		if ended.Valid {
+			a.Ended = time.UnixMilli(ended.Int64)
+		}
+		out = append(out, a)
+	}
+	return out, rows.Err()
+}
