@@ -34,12 +34,12 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 # Each package and fuzz target that "make fuzz" gives FUZZTIME.
 FUZZTIME ?= 12s
-FUZZ     ?= ./message:FuzzScanner ./message:FuzzParseValue
+FUZZ     ?= ./message:FuzzScanner ./message:FuzzParseValue ./milter:FuzzPackets
 
 # Packages whose code runs in several goroutines.
 RACE ?= ./milter ./flow ./ledger ./policy/directory ./sisa/... ./vault ./internal/...
 
-.PHONY: help build deb test demo setup lint fmt unit corpus race fuzz e2e torture-vault bench clean test-plan demo-plan
+.PHONY: help build deb test demo setup lint fmt unit corpus race fuzz e2e torture torture-vault bench clean test-plan demo-plan
 
 help: ## Print this
 	@echo "make TARGET, where TARGET is one of:"
@@ -136,6 +136,12 @@ fuzz: ## Fuzz the readers of mail for FUZZTIME each
 e2e: ## Drive the built program through a private Postfix
 	@echo "== end to end"
 	go test -count=1 ./test
+
+torture: ## Kill the daemon 50 times under load and check the books, and bend 60,000 messages; 15 minutes
+	@./deploy/setup/postfix.sh
+	@./deploy/setup/python.sh
+	TORTURE=long go test -count=1 -v -timeout 60m -run 'TestKillsUnderLoad' ./test
+	TORTURE=long go test -count=1 -v -timeout 60m -run 'TestBentMessages' ./flow
 
 torture-vault: ## Put the vault under fire in full: 2,000 attachments up to 50 MB, 20 kills; 10 minutes, 12 GB
 	@./deploy/setup/postfix.sh

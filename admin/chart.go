@@ -16,9 +16,9 @@ import (
 const (
 	chartWidth  = 640.0
 	chartHeight = 200.0
-	chartLeft   = 58.0 // of which labels have
+	chartLeft   = 76.0 // of which labels have
 	chartBottom = 22.0
-	chartTop    = 8.0
+	chartTop    = 14.0
 	chartRight  = 6.0
 	// chartLines is how many lines the scale has at most.
 	chartLines = 4
@@ -47,6 +47,7 @@ type chart struct {
 	Words  func(float64) string // writes a value
 	Bytes  bool                 // the scale is in powers of 1,024
 	Whole  bool                 // the scale has no fractions
+	Time   bool                 // values are seconds: the scale is in minutes or hours where that fits
 }
 
 // SVG draws the chart.
@@ -127,10 +128,15 @@ func (c *chart) top() float64 {
 func (c *chart) step(most float64) float64 {
 	base := 10.0
 	unit := 1.0
-	if c.Bytes {
+	switch {
+	case c.Bytes:
 		for unit*1024 <= most {
 			unit *= 1024
 		}
+	case c.Time && most >= 2*3600:
+		unit = 3600
+	case c.Time && most >= 2*60:
+		unit = 60
 	}
 	raw := most / unit / chartLines
 	power := math.Pow(base, math.Floor(math.Log10(raw)))
@@ -160,8 +166,16 @@ func (c *chart) scale(b *strings.Builder, top float64) {
 	for v := 0.0; v <= top*1.001; v += step {
 		y := c.y(v, top)
 		fmt.Fprintf(b, `<line class="grid" x1="%.0f" x2="%.0f" y1="%.1f" y2="%.1f"/><text class="tick" x="%.0f" y="%.1f" text-anchor="end">%s</text>`,
-			chartLeft, chartWidth-chartRight, y, y, chartLeft-6, y+4, html.EscapeString(c.Words(v)))
+			chartLeft, chartWidth-chartRight, y, y, chartLeft-6, y+4, html.EscapeString(c.tick(v)))
 	}
+}
+
+// tick writes a value of the scale, shorter than one of a point.
+func (c *chart) tick(v float64) string {
+	if v == 0 {
+		return "0"
+	}
+	return strings.Replace(c.Words(v), ".0 ", " ", 1)
 }
 
 func (c *chart) tip(b *strings.Builder, s *series, i int) {

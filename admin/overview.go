@@ -256,11 +256,11 @@ func charts(sp span, starts []time.Time, all []hours.Hour) []*chart {
 	depth.Whole = true
 	age := draw("age", "Age of the oldest job", "The oldest that waited or had failed", func(v float64) string { return ageWords(time.Duration(v) * time.Second) },
 		series{"age", "c4", points(starts, all, hourQueueAge, true)})
-	age.Lines = true
+	age.Lines, age.Time = true, true
 	failures := draw("failures", "Failures", "Messages deferred, and attempts of jobs that failed", whole,
 		series{"messages deferred", "c5", at(hourMail + flow.Deferred.String())}, series{"attempts failed", "c6", at(hourFailures)})
 	failures.Whole = true
-	downloads := draw("downloads", "Downloads", "Downloads begun", whole, series{"downloads", "c0", at(hourDownloads)})
+	downloads := draw("downloads", "Downloads", "Downloads begun", whole, series{"downloads", "c2", at(hourDownloads)})
 	downloads.Whole = true
 	return []*chart{mail, volume, latency, depth, age, failures, downloads}
 }

@@ -27,6 +27,9 @@ var styleFile []byte
 //go:embed static/live.js
 var scriptFile []byte
 
+//go:embed static/icon.svg
+var iconFile []byte
+
 var templates = template.Must(template.New("").Funcs(template.FuncMap{
 	"number": number, "size": size, "moment": moment, "plain": plain, "short": short, "age": ageWords, "percent": percent,
 	"count": countWords, "target": targetWords, "digits": digits, "tail": tail,
@@ -50,6 +53,7 @@ type frame struct {
 	Here    string // the page's path, for the menu
 	Style   string
 	Script  string
+	Icon    string
 	Live    bool // the page refreshes itself
 	Who     visitor
 	Mode    string
@@ -137,7 +141,7 @@ func (s *Server) show(w http.ResponseWriter, r *http.Request, f *frame, name str
 }
 
 func (s *Server) frame(w http.ResponseWriter, r *http.Request) *frame {
-	f := &frame{Here: r.URL.Path, Style: stylePath, Script: scriptPath, Who: visitorOf(r.Context()), Node: s.watch.p.Node, Now: s.now(),
+	f := &frame{Here: r.URL.Path, Style: stylePath, Script: scriptPath, Icon: iconPath, Who: visitorOf(r.Context()), Node: s.watch.p.Node, Now: s.now(),
 		Results: s.watch.results(), Version: s.watch.p.Build.Version}
 	f.Ready = ready(f.Results)
 	if s.watch.p.Mode != nil {
@@ -159,6 +163,7 @@ func (s *Server) frame(w http.ResponseWriter, r *http.Request) *frame {
 var (
 	stylePath  = staticPath("style", ".css", styleFile)
 	scriptPath = staticPath("live", ".js", scriptFile)
+	iconPath   = staticPath("icon", ".svg", iconFile)
 )
 
 func staticPath(name, extension string, content []byte) string {
@@ -175,6 +180,9 @@ func serveStatic(w http.ResponseWriter, r *http.Request) {
 	case scriptPath:
 		content = scriptFile
 		w.Header().Set("Content-Type", "text/javascript; charset=utf-8")
+	case iconPath:
+		content = iconFile
+		w.Header().Set("Content-Type", "image/svg+xml")
 	default:
 		http.NotFound(w, r)
 		return

@@ -131,8 +131,9 @@ func Open(cfg Config, p Parts) (*Server, error) {
 	return s, nil
 }
 
-// Check reads the files that a valid configuration names, as Open does.
-func (c Config) Check() error {
+// CheckFiles reads the files that a valid configuration names, as Open does. Its
+// error begins with the key of the file.
+func (c Config) CheckFiles() error {
 	if c.Listen == "" {
 		return nil
 	}

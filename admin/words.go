@@ -33,9 +33,9 @@ func secondsWords(s float64) string {
 	case s <= 0:
 		return "–"
 	case s < 1:
-		return strconv.FormatFloat(s*1000, 'f', -1, 64) + " ms"
+		return strconv.FormatFloat(roundTo3(s*1000), 'f', -1, 64) + " ms"
 	}
-	return strconv.FormatFloat(s, 'f', -1, 64) + " s"
+	return strconv.FormatFloat(roundTo3(s), 'f', -1, 64) + " s"
 }
 
 // number writes 1234567 as 1,234,567.

@@ -7,9 +7,14 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"cloakroom/message"
+	"cloakroom/policy"
 )
 
 // bendings is how many messages are made: enough for each bending to meet each
@@ -121,5 +126,42 @@ func TestBentMessagesAreUnderstoodAsOthersDoOrLeftAlone(t *testing.T) {
 	t.Logf("%d bent messages: %d linked, the rest left alone for %d reasons", len(samples), len(run.linked), len(run.whole))
 	if testing.Verbose() {
 		run.print(len(samples))
+	}
+}
+
+// As many recipients as an MTA takes by default, each with a plan of his own for
+// as many attachments as are taken apart.
+func TestManyRecipientsOfManyAttachmentsAreDecidedInBoundedTimeAndMemory(t *testing.T) {
+	const parts = message.MaxParts - 2
+	rules := []policy.Rule{
+		{Name: "by name", If: `attachment.name.matches('(?i)nda|contract') && direction == 'outbound'`, Link: &policy.LinkAction{Keep: true}},
+		linkAll,
+	}
+	var b strings.Builder
+	b.WriteString(mixed + plainText)
+	for i := range parts {
+		fmt.Fprintf(&b, "--b\r\nContent-Type: application/pdf\r\nContent-Disposition: attachment; filename=plan%d.pdf\r\n\r\ncontent %d\r\n", i, i%50)
+	}
+	b.WriteString(endOfB)
+	for _, n := range []int{1, 1000} {
+		w := newWorld(t, rules...)
+		var to []string
+		for i := range n {
+			to = append(to, fmt.Sprintf("user%d@ext.test", i))
+		}
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		begin := time.Now()
+		d := w.mustDeliver(t, outbound("q", to...), []byte(b.String()))
+		took := time.Since(begin)
+		runtime.ReadMemStats(&after)
+		t.Logf("%d recipients, %d attachments: %v, %d MB allocated", n, parts, took.Round(time.Millisecond), (after.TotalAlloc-before.TotalAlloc)>>20)
+		if !d.changed {
+			t.Error("nothing was linked")
+		}
+		if took > time.Minute {
+			t.Error("an MTA would not wait so long on a busy machine")
+		}
 	}
 }

@@ -103,7 +103,7 @@ func (m *Mail) makeSkeleton() error {
 		return fmt.Errorf("skeleton of the mail: %w", err)
 	}
 	s := &m.record.Skeleton
-	s.Stored, s.Header = buf.Size(), int64(len(header))
+	s.Stored, s.Header, s.HeaderSum = buf.Size(), int64(len(header)), sha256.Sum256(header)
 	if s.Stored > inlineSkeleton {
 		sum.Sum(s.Blob[:0])
 		m.skeleton = buf

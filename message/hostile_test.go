@@ -66,7 +66,7 @@ func measure(f func()) cost {
 // busy, but it is never faster than the work.
 func growth(f func(n int), n int) (once, twice cost, ratio float64) {
 	ratio = math.Inf(1)
-	for range 3 {
+	for range 5 {
 		a, b := measure(func() { f(n) }), measure(func() { f(2 * n) })
 		if r := float64(b.time) / float64(max(a.time, noticeable)); r < ratio {
 			once, twice, ratio = a, b, r

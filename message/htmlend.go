@@ -36,7 +36,7 @@ type walk struct {
 	z    *html.Tokenizer
 	open []element
 	// count tells how many elements of a kind are open.
-	count map[atom.Atom]int
+	count map[uint64]int
 	// hidden and unsure are how many open elements hide what is in them, or are
 	// no plain frames around text.
 	hidden, unsure int
@@ -49,12 +49,14 @@ type walk struct {
 	bodyLang       string
 	quote          quote
 	sample         []byte // text, in the document's charset
+	name           []byte // of the element at hand, in lower case
 	style          []byte // the style attribute at hand, squeezed
 }
 
 // element is one that is open.
 type element struct {
-	kind          atom.Atom
+	kind          atom.Atom // 0: none that HTML knows
+	name          uint64
 	hides, unsure bool
 }
 
@@ -63,7 +65,7 @@ func readPage(text []byte, cs Charset) page {
 	// A tag put behind the document shows whether tags are seen there.
 	const probe = "<p>"
 	w := &walk{z: html.NewTokenizer(io.MultiReader(bytes.NewReader(text), strings.NewReader(probe))),
-		count: make(map[atom.Atom]int), body: -1, root: -1}
+		count: make(map[uint64]int), body: -1, root: -1}
 	w.quote.reset()
 	end := false
 	for pos := 0; ; {
@@ -102,8 +104,7 @@ func (w *walk) token(kind html.TokenType, start int) {
 	case html.StartTagToken, html.SelfClosingTagToken:
 		w.startTag(start)
 	case html.EndTagToken:
-		name, _ := w.z.TagName()
-		w.endTag(atom.Lookup(name), start)
+		w.endTag(w.element(w.z.Raw()[len("</"):]), start)
 	case html.CommentToken:
 		switch raw := bytes.ToLower(w.z.Raw()[:min(len(w.z.Raw()), 10)]); { // Word's <![if !mso]>
 		case bytes.HasPrefix(raw, []byte("<![if")):
@@ -152,13 +153,14 @@ func isRaw(a atom.Atom) bool {
 }
 
 func (w *walk) startTag(start int) {
-	name, more := w.z.TagName()
-	e := element{kind: atom.Lookup(name)}
+	raw := w.z.Raw()
+	e := w.element(raw[len("<"):])
 	mark := noMark
 	var id, class []byte
 	open := false
 	w.style = w.style[:0]
-	for more {
+	// Reading attributes is most of the work: only where one could matter.
+	for more := bearsMarks(e.kind) || saysHidden(raw); more; {
 		var key, value []byte
 		key, value, more = w.z.TagAttr()
 		switch string(key) {
@@ -200,6 +202,56 @@ func (w *walk) startTag(start int) {
 	w.push(e)
 }
 
+// element is the one whose name raw begins with. The tokenizer tells the same,
+// with an allocation for each.
+func (w *walk) element(raw []byte) element {
+	end := bytes.IndexAny(raw, " \n\r\t\f/>")
+	if end < 0 {
+		end = len(raw)
+	}
+	name := append(w.name[:0], raw[:end]...)
+	for i, c := range name {
+		if c >= 'A' && c <= 'Z' {
+			name[i] = c + 'a' - 'A'
+		}
+	}
+	w.name = name
+	if a := atom.Lookup(name); a != 0 {
+		return element{kind: a, name: uint64(a)}
+	}
+	hash := uint64(14695981039346656037) // FNV-1a
+	for _, c := range name {
+		hash = (hash ^ uint64(c)) * 1099511628211
+	}
+	return element{name: hash | 1<<63} // atoms have 32 bits
+}
+
+// bearsMarks tells the elements of which an attribute may say where they belong.
+func bearsMarks(a atom.Atom) bool {
+	switch a {
+	case atom.Html, atom.Body, atom.Div, atom.Blockquote, atom.Span, atom.Hr, atom.Details, atom.Dialog:
+		return true
+	}
+	return false
+}
+
+// saysHidden tells whether a tag may hide its element.
+func saysHidden(raw []byte) bool {
+	for i := 0; i+4 <= len(raw); i++ {
+		switch raw[i] | 0x20 {
+		case 'n':
+			if bytes.EqualFold(raw[i:i+4], []byte("none")) {
+				return true
+			}
+		case 'h':
+			if bytes.EqualFold(raw[i:i+3], []byte("hid")) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // appendSqueezed appends s in lower case and without blanks.
 func appendSqueezed(out, s []byte) []byte {
 	for _, c := range s {
@@ -219,7 +271,7 @@ func (w *walk) certain() bool { return w.unsure == 0 && w.hidden == 0 && w.revea
 
 func (w *walk) push(e element) {
 	w.open = append(w.open, e)
-	w.count[e.kind]++
+	w.count[e.name]++
 	if e.hides {
 		w.hidden++
 	}
@@ -231,7 +283,7 @@ func (w *walk) push(e element) {
 // pop closes all elements from index n on.
 func (w *walk) pop(n int) {
 	for _, e := range w.open[n:] {
-		w.count[e.kind]--
+		w.count[e.name]--
 		if e.hides {
 			w.hidden--
 		}
@@ -243,18 +295,18 @@ func (w *walk) pop(n int) {
 	w.quote.end(n)
 }
 
-func (w *walk) endTag(kind atom.Atom, start int) {
-	switch kind {
+func (w *walk) endTag(e element, start int) {
+	switch e.kind {
 	case atom.Body:
 		w.body, w.bodyOK = start, w.hidden == 0
 	case atom.Html:
 		w.root, w.rootOK = start, w.hidden == 0
 	}
-	if w.count[kind] == 0 {
+	if w.count[e.name] == 0 {
 		return // it closes nothing
 	}
 	n := len(w.open) - 1
-	for w.open[n].kind != kind {
+	for w.open[n].name != e.name {
 		n--
 	}
 	w.pop(n)

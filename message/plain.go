@@ -93,7 +93,7 @@ func plainBoundary(contentType string) (string, bool) {
 	const name = "boundary"
 	s := unfold(contentType)
 	at := strings.Index(strings.ToLower(s), name)
-	if at < 0 || at != strings.LastIndex(strings.ToLower(s), name) {
+	if at < 0 {
 		return "", false
 	}
 	before := s[:at]
@@ -112,7 +112,8 @@ func plainBoundary(contentType string) (string, bool) {
 	} else if end := strings.IndexAny(value, " \t;"); end >= 0 {
 		value, rest = value[:end], value[end:]
 	}
-	if rest = strings.TrimLeft(rest, " \t"); rest != "" && rest[0] != ';' {
+	rest = strings.ToLower(strings.TrimLeft(rest, " \t"))
+	if rest != "" && rest[0] != ';' || strings.Contains(rest, name) {
 		return "", false
 	}
 	for _, c := range []byte(value) {

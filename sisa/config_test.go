@@ -1,5 +1,7 @@
 package sisa
 
+// What the settings allow, and that the daemon acts on them.
+
 import (
 	"context"
 	"strings"

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"cloakroom/policy"
+	vaultname "cloakroom/vault/name"
 )
 
 // documents are those whose snippets are run. A fenced block is one of
@@ -22,10 +23,10 @@ import (
 //	cel   conditions, one a line
 //	sh    commands, of which those of cloakroom must exist
 //	text  what programs print; not run
-var documents = []string{"docs/policy.md"}
+var documents = []string{"docs/policy.md", "docs/vault.md"}
 
 // tables are what stands between <!-- NAME --> and <!-- end -->.
-var tables = map[string]func() string{"facts": factTable}
+var tables = map[string]func() string{"facts": factTable, "fields": fieldTable}
 
 func TestDocumentsShowWhatRuns(t *testing.T) {
 	for _, name := range documents {
@@ -224,4 +225,14 @@ func checkLinks(t *testing.T, name, text string) {
 			t.Errorf("%s: the link to %s leads nowhere", name, m[1])
 		}
 	}
+}
+
+// fieldTable lists the fields of the vault's templates.
+func fieldTable() string {
+	var b strings.Builder
+	b.WriteString("| field | what it is |\n|---|---|\n")
+	for _, f := range vaultname.Fields() {
+		fmt.Fprintf(&b, "| `{%s}` | %s |\n", f.Name, f.Doc)
+	}
+	return b.String()
 }

@@ -117,6 +117,7 @@ func checkHostileMail(t *testing.T, msg []byte) {
 	if bytes.Contains(head, []byte("X-Injected")) {
 		t.Errorf("a name became a header field:\n%s", head)
 	}
+	named := 0
 	for kind, texts := range leaves(t, msg) {
 		for _, text := range texts {
 			for _, bad := range []string{"<script>", "<img src=x", "\u202e", "\x00", "\x1b", "\r\nX-Injected", "\nX-Injected"} {
@@ -124,10 +125,13 @@ func checkHostileMail(t *testing.T, msg []byte) {
 					t.Errorf("%s in the mail has %q", kind, bad)
 				}
 			}
-			if !strings.Contains(text, "passwd") {
-				t.Errorf("%s in the mail names no files:\n%s", kind, text)
+			if strings.Contains(text, "passwd") {
+				named++
 			}
 		}
+	}
+	if named != 2 {
+		t.Errorf("%d texts name the files, want a plain one and an HTML one:\n%s", named, msg)
 	}
 }
 

@@ -10,9 +10,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"math/rand/v2"
+	"net"
+	"net/http"
 	"net/textproto"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -289,7 +293,8 @@ func (k *bookkeeper) checkLinks(id string, msg []byte, m *promised, downloads ma
 	}
 	sums, ok := downloads[found[0]]
 	if !ok {
-		sums = download(k.t, found[0])
+		// One client may not ask for so much in so short a time.
+		sums = downloadFrom(k.t, fmt.Sprintf("127.0.%d.%d", 1+len(downloads)/250, 1+len(downloads)%250), found[0])
 		downloads[found[0]] = sums
 	}
 	if len(sums) != len(m.linked) {
@@ -307,6 +312,29 @@ func (k *bookkeeper) checkLinks(id string, msg []byte, m *promised, downloads ma
 		}
 	}
 	return 1
+}
+
+// downloadFrom is download as another client, by its address.
+func downloadFrom(t *testing.T, address, link string) (sums [][32]byte) {
+	t.Helper()
+	transport := &http.Transport{DisableKeepAlives: true, DialContext: (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}}).DialContext}
+	client := &http.Client{Transport: transport}
+	fetch := func(resp *http.Response, err error) []byte {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		b, err := io.ReadAll(resp.Body)
+		if err != nil || resp.StatusCode != http.StatusOK {
+			t.Fatalf("%s: %s %v", link, resp.Status, err)
+		}
+		return b
+	}
+	for _, m := range fileField.FindAllSubmatch(fetch(client.Get(link)), -1) {
+		sums = append(sums, sha256.Sum256(fetch(client.PostForm(link, url.Values{"file": {string(m[1])}}))))
+	}
+	return sums
 }
 
 // checkStore holds the sums of the store against the books.
@@ -369,10 +397,15 @@ func (k *bookkeeper) checkVault(base string) {
 		}
 	}
 	var have map[string][]string
+	begun := 0 // files of killed daemons, in the folder beside the spaces
 	for end := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
-		have = map[string][]string{}
+		have, begun = map[string][]string{}, 0
 		for path, sum := range filesIn(t, base) {
 			owner, _, _ := strings.Cut(path, "/")
+			if owner == ".cloakroom-upload" {
+				begun++
+				continue
+			}
 			key := fmt.Sprintf("%s/%x", owner, sum)
 			have[key] = append(have[key], path)
 		}
@@ -390,5 +423,5 @@ func (k *bookkeeper) checkVault(base string) {
 			t.Errorf("files that nobody was sent: %v", paths)
 		}
 	}
-	t.Logf("vault: %d files in the spaces, each once", len(want))
+	t.Logf("vault: %d files in the spaces, each once; %d begun by killed daemons beside them, which are swept later", len(want), begun)
 }

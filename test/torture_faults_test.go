@@ -18,7 +18,7 @@ import (
 
 // feltWithin is how long a fault may take to be noticed: the time out of the
 // target, and the backlog of a busy machine.
-const feltWithin = time.Minute
+const feltWithin = 2 * time.Minute
 
 // slow is a line on which the largest file takes a second.
 func (f *fire) slow() int64 { return int64(f.scale.largest) }

@@ -290,9 +290,9 @@ func (f *fire) finish() {
 	for _, what := range slices.Sorted(maps.Keys(f.figures)) {
 		lines = append(lines, fmt.Sprintf("%s: %d", what, f.figures[what]))
 	}
-	f.t.Logf("%d attachments (%d MB) in %d mails to %d spaces, sent again after 4xx: %d; uploads done: %d, of which repeated: %d; "+
+	f.t.Logf("%d attachments (%d MB) in %d mails to %d spaces, sent again after 4xx: %d, though taken: %d; uploads done: %d, of which repeated: %d; "+
 		"files in the spaces: %d, want %d; looks of the reader: %d, complaints: %d; %s; all done after %.0f s",
-		f.scale.attachments, f.postman.bytes.Load()>>20, f.postman.sent.Load(), len(f.books), f.postman.repeated.Load(), f.jobs()["done"], repeated,
+		f.scale.attachments, f.postman.bytes.Load()>>20, f.postman.sent.Load(), len(f.books), f.postman.repeated.Load(), f.postman.twice.Load(), f.jobs()["done"], repeated,
 		f.reader.count(), f.books.files(), f.reader.looks, len(wrong), strings.Join(lines, ", "), took.Seconds())
 }
 

@@ -1,5 +1,7 @@
 package app
 
+// The progress bar, on a terminal and off it.
+
 import (
 	"bytes"
 	"os"

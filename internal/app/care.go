@@ -21,7 +21,7 @@ import (
 const keepRecent = 14 * 24 * time.Hour
 
 // StoreConfig is the store section of a configuration.
-func StoreConfig(*config.Config) sisa.Config { return sisa.DefaultConfig() }
+func StoreConfig(cfg *config.Config) sisa.Config { return cfg.Store }
 
 // needs lists what keeps blobs besides mails and their links.
 func needs() []sisa.Need { return []sisa.Need{{Name: "vault uploads", SQL: vault.Needed}} }

@@ -31,6 +31,7 @@ func (c *checker) check() {
 	c.section("milter", c.cfg.Milter.Config)
 	c.section("web", c.cfg.Web)
 	c.section("admin", c.cfg.Admin)
+	c.section("store", c.cfg.Store)
 	c.section("directory", c.cfg.Directory)
 	c.section("submit", c.cfg.Submit)
 	c.vault()
@@ -163,6 +164,17 @@ func (c *checker) webFiles() {
 	}
 	for _, err := range splitErrors(c.cfg.Web.CheckFiles()) {
 		key, message := splitKey("web", err.Error())
+		c.fail(key, "%s", message)
+	}
+}
+
+// adminFiles does the same for the listener of administrators.
+func (c *checker) adminFiles() {
+	if slices.ContainsFunc(c.ps.errors, func(p Problem) bool { return strings.HasPrefix(p.Key, "admin") }) {
+		return
+	}
+	for _, err := range splitErrors(c.cfg.Admin.CheckFiles()) {
+		key, message := splitKey("admin", err.Error())
 		c.fail(key, "%s", message)
 	}
 }

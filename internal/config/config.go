@@ -16,6 +16,7 @@ import (
 	"cloakroom/policy"
 	"cloakroom/policy/directory"
 	"cloakroom/policy/forward"
+	"cloakroom/sisa"
 	"cloakroom/sisa/web"
 )
 
@@ -84,6 +85,9 @@ type Config struct {
 	// Admin is what administrators reach: health, metrics and the dashboard.
 	Admin admin.Config `yaml:"admin"`
 
+	// Store says how long what is stored stays.
+	Store sisa.Config `yaml:"store"`
+
 	// Directory says where users, their groups and departments are found, for
 	// rules that ask for them.
 	Directory directory.Config `yaml:"directory"`
@@ -150,6 +154,7 @@ func Default() Config {
 		Milter:      Milter{Config: milter.DefaultConfig(), OnError: OnErrorTempfail},
 		Web:         web.DefaultConfig(),
 		Admin:       admin.DefaultConfig(),
+		Store:       sisa.DefaultConfig(),
 		Directory:   directory.DefaultConfig(),
 		Submit:      submit.DefaultConfig(),
 		Vault:       DefaultVault(),

@@ -72,9 +72,16 @@ var likeEscaper = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
 // where has the conditions of f, and the place after which a list goes on.
 func (f *Filter) where(after Cursor) *where {
 	w := &where{}
+	// By an expression no index is searched: that of errors is the better one.
+	column := func(name string) string {
+		if f.Error != "" {
+			return "(" + name + " || '')"
+		}
+		return name
+	}
 	for _, c := range []struct{ column, value string }{{"kind", f.Kind}, {"target", f.Target}} {
 		if c.value != "" {
-			w.add(c.column+" = ?", c.value)
+			w.add(column(c.column)+" = ?", c.value)
 		}
 	}
 	if len(f.States) > 0 {
@@ -82,7 +89,7 @@ func (f *Filter) where(after Cursor) *where {
 		for _, s := range f.States {
 			states = append(states, string(s))
 		}
-		w.add("state IN (?"+strings.Repeat(", ?", len(states)-1)+")", states...)
+		w.add(column("state")+" IN (?"+strings.Repeat(", ?", len(states)-1)+")", states...)
 	}
 	f.rest(w, after)
 	return w
@@ -122,8 +129,8 @@ func Containing(part string) string { return "%" + likeEscaper.Replace(part) + "
 //
 // A list by state, kind, target and age, or one of these, or none, reads no
 // more rows than the page has for each target and state; so does one of an
-// owner. The other filters look at the jobs that these leave, in their order,
-// until the page is full.
+// owner. By an error it reads those that have one, by Also all that the others
+// leave, in the order of the list, until the page is full.
 func (s *Store) List(ctx context.Context, f Filter, after Cursor, limit int) ([]Job, error) {
 	limit = max(1, min(limit, maxPage))
 	text, args, err := s.page(ctx, &f, after, limit)

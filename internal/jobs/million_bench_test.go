@@ -52,10 +52,6 @@ func fillMillion(b *testing.B, s *Store) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	// What a daemon that runs for a while has: on SQLite ANALYZE is not needed.
-	if _, err := s.db.Read().ExecContext(b.Context(), `ANALYZE jobs`); err != nil {
-		b.Log("no statistics: ", err)
-	}
 }
 
 func BenchmarkMillionWaiting(b *testing.B) {
