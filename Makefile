@@ -96,6 +96,7 @@ setup:
 	@./deploy/setup/proftpd.sh
 	@./deploy/setup/chromium.sh
 	@./deploy/setup/systemd.sh
+	@./deploy/setup/dkimpy.sh
 
 lint: ## Check formatting, go vet and staticcheck
 	@echo "== gofmt, go vet, staticcheck"

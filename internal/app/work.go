@@ -13,6 +13,7 @@ import (
 	"cloakroom/internal/config"
 	"cloakroom/internal/jobs"
 	"cloakroom/internal/submit"
+	"cloakroom/sisa"
 	"cloakroom/vault"
 )
 
@@ -35,6 +36,8 @@ type work struct {
 	pool   *jobs.Pool
 	copies bool          // are sent
 	vault  *vault.Worker // nil without targets
+	keeper *sisa.Keeper  // of what is stored
+	care   sisa.Config
 	log    *slog.Logger
 	ctx    context.Context
 	end    context.CancelFunc
@@ -43,7 +46,7 @@ type work struct {
 
 // newWork makes the workers; start begins. Without work to do there is no pool.
 func newWork(s *Store, engine *flow.Engine, meters *admin.Meters, cfg *config.Config, log *slog.Logger) (*work, error) {
-	w := &work{store: s.Jobs, log: log, done: make(chan error, 1)}
+	w := &work{store: s.Jobs, keeper: s.Keeper(log), care: StoreConfig(cfg), log: log, done: make(chan error, 1)}
 	w.ctx, w.end = context.WithCancel(context.Background())
 	var kinds []jobs.Kind
 	if w.copies = cfg.Submit.SMTP != ""; w.copies {
@@ -85,6 +88,7 @@ func (w *work) start() error {
 	}
 	w.stranded()
 	go w.purge()
+	go w.keeper.Run(w.ctx, w.care)
 	if w.vault != nil {
 		go w.vault.Run(w.ctx)
 	}
