@@ -165,6 +165,26 @@ func (d *deed) object() string {
 	return "all jobs with " + strings.Join(words, ", ")
 }
 
+// chosen says for people what is changed.
+func (d *deed) chosen() string {
+	const most = 10 // are named
+	ids, what, short := d.Jobs.Keys, "job ", tail
+	if d.forLinks() {
+		ids, what, short = d.Links, "link ", digits
+	}
+	if len(ids) == 0 {
+		return d.object()
+	}
+	var words []string
+	for _, id := range ids[:min(len(ids), most)] {
+		words = append(words, what+short(id))
+	}
+	if more := len(ids) - most; more > 0 {
+		words = append(words, fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(words, ", ")
+}
+
 // question is the page before a change.
 type question struct {
 	*deed
@@ -192,7 +212,7 @@ func (s *Server) ask(r *http.Request, f *frame) (string, any, error) {
 		q.Title = d.Button() + " " + targetWords(d.Kind, d.Name) + "?"
 	default:
 		q.Title = d.Button() + " " + countWords(int64(len(d.Links)), "link?", "links?")
-		q.Words = []string{linkQuestions[d.Do]}
+		q.Words = []string{"Chosen: " + d.chosen() + ".", linkQuestions[d.Do]}
 	}
 	if !d.Until.IsZero() {
 		q.Query.Set("until", strconv.FormatInt(d.Until.UnixMilli(), 10))
@@ -225,9 +245,7 @@ func (s *Server) askJobs(ctx context.Context, q *question) error {
 		return nil
 	}
 	q.deed.Until = until
-	if len(q.Jobs.Keys) == 0 {
-		q.Words = append(q.Words, "Chosen: "+q.object()+".")
-	}
+	q.Words = append(q.Words, "Chosen: "+q.chosen()+".")
 	for line := range strings.Lines(lost) {
 		q.Words = append(q.Words, strings.TrimSpace(line))
 	}
@@ -251,7 +269,11 @@ func (s *Server) act(w http.ResponseWriter, r *http.Request) {
 	who := visitorOf(ctx)
 	id, err := audit.Do(ctx, s.watch.p.DB, audit.Act{Actor: who.name, Door: audit.Dashboard, Action: deeds[d.Do].Audit, Object: d.object()}, s.now,
 		func(ctx context.Context) (string, error) { return s.do(ctx, d, who) })
-	s.log.Info("administrator", "actor", who.name, "client", r.RemoteAddr, "action", deeds[d.Do].Audit, "object", d.object(), "act", id, "err", err)
+	if args := []any{"actor", who.name, "client", r.RemoteAddr, "action", deeds[d.Do].Audit, "object", d.object(), "act", id}; err != nil {
+		s.log.Warn("administrator: it failed", append(args, "err", err)...)
+	} else {
+		s.log.Info("administrator", args...)
+	}
 	if id == "" {
 		s.show(w, r, s.frame(w, r), "", nil, err)
 		return

@@ -49,6 +49,8 @@ type Settings struct {
 	Vault map[string]*vault.Plan
 	// Verifiers are the authserv-ids whose Authentication-Results count (RFC 8601).
 	Verifiers []string
+	// Wording has the texts of the notice; nil is English.
+	Wording *message.Wording
 	// PageURL makes the address of a link's page from its token.
 	PageURL func(token string) string
 }

@@ -261,7 +261,7 @@ func (m *Mail) offer() sisa.Grant { return sisa.Offer(m.engine.LinkKey, m.wish()
 // rewrite describes the new message; it changes nothing.
 func (m *Mail) rewrite(g sisa.Grant) (*message.Rewrite, error) {
 	page := m.settings.PageURL(g.Token)
-	n := message.Notice{URL: page, Site: site(page), Expires: g.Expires}
+	n := message.Notice{Wording: m.settings.Wording, URL: page, Site: site(page), Expires: g.Expires}
 	for _, p := range m.taken {
 		n.Files = append(n.Files, message.NoticeFile{Name: p.Name, Size: p.Content.Size, SHA256: p.Content.SHA256})
 	}

@@ -174,8 +174,9 @@ func (m *Mail) commit(ctx context.Context, copies, uploads []jobs.Job) (sisa.Gra
 	if err != nil {
 		return sisa.Grant{}, about(TroubleDatabase, fmt.Errorf("record the mail: %w", err))
 	}
-	if len(copies)+len(uploads) > 0 {
-		queue.Wake()
+	now := m.engine.Now()
+	if slices.ContainsFunc(slices.Concat(copies, uploads), func(j jobs.Job) bool { return !j.NotBefore.After(now) }) {
+		queue.Wake() // what is due later is found in time anyway
 	}
 	return *link, nil
 }

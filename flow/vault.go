@@ -129,7 +129,7 @@ func (m *Mail) chooseCopies() error {
 // be read: its structure is ambiguous, it is encrypted, or a part's encoding is
 // broken.
 func (m *Mail) finds(attachments []policy.Attachment) (out []*find, unreadable bool, err error) {
-	unreadable = m.tree.Opaque != "" || m.tree.Root.Type.Text == "multipart/encrypted"
+	unreadable = m.header.Err != nil || m.tree.Opaque != "" || m.tree.Root.Type.Text == "multipart/encrypted"
 	parts := m.leaves()
 	for _, a := range attachments {
 		p := parts[a.Part]

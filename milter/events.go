@@ -78,9 +78,10 @@ func (s *session) Headers(textproto.MIMEHeader, *gomilter.Modifier) (gomilter.Re
 	}
 	if x.header.defect != "" {
 		// Who cannot read the header cannot tell what is in the body, and a later
-		// try would bring the same header.
-		x.logger().Warn("message left alone: unusable header", "reason", x.header.defect)
-		return s.accept(), nil
+		// try would bring the same header. The envelope is good all the same: rules
+		// about it hold, and whose mailbox is elsewhere gets the mail there.
+		x.logger().Warn("body left alone: unusable header", "reason", x.header.defect)
+		h.Err = errors.New(x.header.defect)
 	}
 	x.header.raw = nil // the Mail's from here on
 	err = s.attend(false, func() error {

@@ -29,7 +29,7 @@ func (b *headerBlock) add(data []byte) {
 		b.defect = "malformed header packet"
 		return
 	}
-	value := rest[:len(rest)-1]
+	value, before := rest[:len(rest)-1], len(b.raw)
 	b.raw = append(b.raw, name...)
 	b.raw = append(b.raw, ':')
 	// Without the option MTAs eat one space after the colon. Whether there was
@@ -46,14 +46,14 @@ func (b *headerBlock) add(data []byte) {
 		b.raw = append(b.raw, '\r', '\n')
 		value = value[i+1:]
 		if len(value) == 0 || value[0] != ' ' && value[0] != '\t' {
-			b.defect = fmt.Sprintf("the value of header field %q is not folded properly", name)
+			b.raw, b.defect = b.raw[:before], fmt.Sprintf("the value of header field %q is not folded properly", name)
 			return
 		}
 	}
 	b.raw = append(b.raw, value...)
 	b.raw = append(b.raw, '\r', '\n')
 	if len(b.raw) > maxHeader {
-		b.raw, b.defect = nil, fmt.Sprintf("header over the limit of %d bytes", maxHeader)
+		b.raw, b.defect = b.raw[:before], fmt.Sprintf("header over the limit of %d bytes", maxHeader)
 	}
 }
 

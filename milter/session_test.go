@@ -237,7 +237,7 @@ func TestHeaderArrivesByteForByte(t *testing.T) {
 	}
 }
 
-func TestUnusableHeaderIsAcceptedUnseen(t *testing.T) {
+func TestAnUnusableHeaderIsTheHandlersBusiness(t *testing.T) {
 	long := "X-Long\x00 " + strings.Repeat("x", 100_000) + "\x00"
 	for _, tc := range []struct {
 		name, reason string
@@ -252,11 +252,10 @@ func TestUnusableHeaderIsAcceptedUnseen(t *testing.T) {
 			r := &recorder{}
 			s, log := start(t, r)
 			m := greet(t, s, allActions, allProtocol)
-			if p := m.open(tc.fields...); p.code != 'a' {
-				t.Errorf("answer %q, want accept", p.code)
-			}
-			if len(r.mails) != 0 {
-				t.Error("the handler was asked")
+			m.open(append([]string{"X-First\x00 1\x00"}, tc.fields...)...)
+			m.finish()
+			if h := r.only(t).header; h.Err == nil || !strings.Contains(h.Err.Error(), tc.reason) || !strings.HasPrefix(string(h.Raw), "X-First: 1\r\n") {
+				t.Errorf("the handler got error %v, header %.40q", h.Err, h.Raw)
 			}
 			log.await(t, tc.reason)
 			if !strings.Contains(log.String(), "queue_id=4XyZ") {

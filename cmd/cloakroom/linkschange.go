@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -71,7 +72,11 @@ that comes again gets a new one.`,
 				if err != nil {
 					return err
 				}
-				n, err := s.Links.Revoke(cmd.Context(), ids, act)
+				n := 0
+				err = s.Audited(cmd.Context(), act.By, "revoke links", strings.Join(ids, " "), func(ctx context.Context) (_ string, err error) {
+					n, err = s.Links.Revoke(ctx, ids, act)
+					return fmt.Sprintf("revoked: %d of %d", n, len(ids)), err
+				})
 				if asJSON {
 					return errors.Join(err, printJSON(cmd, map[string]int{"selected": len(ids), "revoked": n}))
 				}
@@ -164,7 +169,17 @@ func extendLinks(ctx context.Context, cmd *cobra.Command, s *app.Store, args []s
 	if err != nil {
 		return err
 	}
-	done, err := s.Links.Extend(ctx, ids, term, act)
+	var done []sisa.Extension
+	err = s.Audited(ctx, act.By, "extend links", strings.Join(ids, " "), func(ctx context.Context) (_ string, err error) {
+		done, err = s.Links.Extend(ctx, ids, term, act)
+		n := 0
+		for _, d := range done {
+			if d.Refused == "" {
+				n++
+			}
+		}
+		return fmt.Sprintf("extended: %d of %d", n, len(ids)), err
+	})
 	if asJSON {
 		return errors.Join(err, printJSON(cmd, done))
 	}

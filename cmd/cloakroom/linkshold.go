@@ -3,6 +3,7 @@ package main
 // cloakroom links hold | release | holds
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -34,7 +35,12 @@ not held: run it again, from cron if need be.`,
 				if err := confirmMany(cmd, acts.yes, len(keys), fmt.Sprintf("Hold %d mails for %q?", len(keys), args[0])); err != nil {
 					return err
 				}
-				n, retired, err := s.Keeper(log).Hold(cmd.Context(), args[0], keys, act)
+				var n int
+				var retired []ledger.Key
+				err := s.Audited(cmd.Context(), act.By, "hold mails", args[0], func(ctx context.Context) (_ string, err error) {
+					n, retired, err = s.Keeper(log).Hold(ctx, args[0], keys, act)
+					return fmt.Sprintf("held: %d more, of %d that were selected", n, len(keys)), err
+				})
 				fmt.Fprintf(cmd.OutOrStdout(), "held: %d more for %q, of %d that are selected\n", n, args[0], len(keys))
 				if len(retired) > 0 {
 					fmt.Fprintf(cmd.OutOrStdout(), "of these, %d have no files any more: they were given up before\n", len(retired))
@@ -65,7 +71,11 @@ collection.`,
 				if err := confirmMany(cmd, acts.yes, len(keys), fmt.Sprintf("Release %d mails from %q?", len(keys), args[0])); err != nil {
 					return err
 				}
-				n, err := s.Keeper(log).Release(cmd.Context(), args[0], keys, act)
+				n := 0
+				err := s.Audited(cmd.Context(), act.By, "release mails", args[0], func(ctx context.Context) (_ string, err error) {
+					n, err = s.Keeper(log).Release(ctx, args[0], keys, act)
+					return fmt.Sprintf("released: %d", n), err
+				})
 				fmt.Fprintf(cmd.OutOrStdout(), "released: %d\n", n)
 				return err
 			}

@@ -53,6 +53,7 @@ func (f *changeFlags) run(g *globals, cmd *cobra.Command, args []string, change 
 	if err != nil {
 		return err
 	}
+	actor := app.Actor()
 	return g.withStore(cmd, false, func(cfg *config.Config, s *app.Store, _ *slog.Logger) error {
 		for _, name := range args {
 			key, err := s.Resolve(cmd.Context(), name)
@@ -61,7 +62,11 @@ func (f *changeFlags) run(g *globals, cmd *cobra.Command, args []string, change 
 			}
 			which.Keys = append(which.Keys, key)
 		}
-		done, err := change(cmd.Context(), cfg, s, which)
+		var done *app.QueueChange
+		err := s.Audited(cmd.Context(), actor, cmd.Name()+" jobs", which.String(), func(ctx context.Context) (_ string, err error) {
+			done, err = change(ctx, cfg, s, which)
+			return app.ChangeWords(done), err
+		})
 		if done == nil {
 			return err
 		}

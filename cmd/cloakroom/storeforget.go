@@ -3,6 +3,7 @@ package main
 // cloakroom store forget
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -78,7 +79,12 @@ func (g *globals) forget(cmd *cobra.Command, args []string, flags *forgetFlags) 
 		if err := confirmMany(cmd, flags.yes, len(keys), fmt.Sprintf("Forget these %d mails? This cannot be undone.", len(keys))); err != nil {
 			return err
 		}
-		r, err := s.Forget(cmd.Context(), app.Forgetting{Keys: keys, Address: filter.Address, Whole: flags.whole, Act: act}, log)
+		r := new(app.ForgetResult)
+		// Whose mail it was is not to be remembered here either.
+		err = s.Audited(cmd.Context(), act.By, "forget mails", fmt.Sprintf("%d mails", len(keys)), func(ctx context.Context) (_ string, err error) {
+			r, err = s.Forget(ctx, app.Forgetting{Keys: keys, Address: filter.Address, Whole: flags.whole, Act: act}, log)
+			return fmt.Sprintf("forgotten: %d, struck from: %d, refused: %d", len(r.Forgotten), len(r.Struck), len(r.Refused)), err
+		})
 		if flags.asJSON {
 			err = errors.Join(err, printJSON(cmd, r))
 		} else {

@@ -121,10 +121,11 @@ func (t *tour) sftp(ctx context.Context, command string) (string, error) {
 	return answer, nil
 }
 
-// awaitFiles waits for as many files in the spaces.
+// awaitFiles waits for as many files in the spaces; those on their way are in a
+// folder that begins with a dot.
 func (t *tour) awaitFiles(ctx context.Context, n int) error {
 	for {
-		found, err := filepath.Glob(filepath.Join(t.openssh.Root(), spacesFolder, "*", "*"))
+		found, err := filepath.Glob(filepath.Join(t.openssh.Root(), spacesFolder, "[^.]*", "*"))
 		if err != nil || len(found) >= n {
 			return err
 		}

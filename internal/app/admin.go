@@ -208,16 +208,17 @@ func (a administrator) ChangeJobs(ctx context.Context, act string, j admin.Jobs,
 	default:
 		return "", fmt.Errorf("there is no act %q for jobs", act)
 	}
-	return changeWords(done), err
+	return ChangeWords(done), err
 }
 
 // SetTarget implements admin.Acts.
 func (a administrator) SetTarget(ctx context.Context, kind, target string, hold bool) (string, error) {
 	done, err := a.store.SetTarget(ctx, a.live.Current(), kind, target, hold)
-	return changeWords(done), err
+	return ChangeWords(done), err
 }
 
-func changeWords(done *QueueChange) string {
+// ChangeWords tells what was done to the queue in one line.
+func ChangeWords(done *QueueChange) string {
 	if done == nil {
 		return ""
 	}

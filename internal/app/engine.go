@@ -27,6 +27,7 @@ func settings(cfg *config.Config, url string, routes *forward.Routes) *flow.Sett
 		Observe:       cfg.Mode == config.ModeObserve,
 		AcceptOnError: cfg.Milter.OnError == config.OnErrorAccept,
 		Policy:        cfg.Policy(),
+		Wording:       cfg.Wording(),
 		PageURL:       func(token string) string { return web.PageURL(url, token) },
 	}
 }

@@ -23,7 +23,9 @@ const (
 	// name a list shows.
 	maxCell = 22
 	// minErrorCell is what an error gets in any case.
-	minErrorCell = 12
+	minErrorCell = 10
+	// maxTargetCell is what a list of jobs shows of a target's name.
+	maxTargetCell = 12
 )
 
 // shorten cuts s to limit characters.
@@ -77,7 +79,7 @@ func jobRow(j *Job, now time.Time) []string {
 	default:
 		next = "due"
 	}
-	return []string{j.ID, j.State, shorten(target, maxCell), shorten(j.Owner, maxCell), shorten(what, maxCell), age(now.Sub(j.Created)),
+	return []string{j.ID, j.State, shorten(target, maxTargetCell), shorten(j.Owner, maxCell), shorten(what, maxCell), age(now.Sub(j.Created)),
 		fmt.Sprint(j.Attempts), next, j.Error}
 }
 

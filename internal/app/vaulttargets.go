@@ -132,10 +132,7 @@ func CheckTarget(ctx context.Context, t config.VaultTarget) Check {
 		defer cancel()
 		start := time.Now()
 		_, err := o.Same(ctx, testFolder+"/nothing", nothing)
-		if errors.Is(err, fs.ErrNotExist) {
-			err = nil
-		}
-		return milliseconds(time.Since(start)), err
+		return milliseconds(time.Since(start)), missing(err)
 	}
 	var out Check
 	if out.Connect, err = ask(); err == nil {
@@ -147,6 +144,15 @@ func CheckTarget(ctx context.Context, t config.VaultTarget) Check {
 		return failed
 	}
 	return out
+}
+
+// missing takes the answer that a file is not there for no error. A base that is
+// not there is a Fault.
+func missing(err error) error {
+	if _, fault := errors.AsType[*vault.Fault](err); !fault && errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 func checkError(err error) Check { return Check{Error: err.Error(), Hint: hintOf(err)} }
@@ -211,10 +217,7 @@ func (x *targetTest) run(c, other vault.Content) {
 	first, second := testFolder+"/"+x.id+".bin", testFolder+"/"+x.id+" (2).bin"
 	x.step("connect", func(ctx context.Context) (string, error) {
 		_, err := x.o.Same(ctx, first, c)
-		if errors.Is(err, fs.ErrNotExist) {
-			err = nil
-		}
-		return "", err
+		return "", missing(err)
 	})
 	x.step("write, verify, rename", func(ctx context.Context) (string, error) {
 		x.paths = append(x.paths, first)

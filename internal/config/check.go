@@ -31,6 +31,7 @@ func (c *checker) check() {
 	c.section("milter", c.cfg.Milter.Config)
 	c.section("web", c.cfg.Web)
 	c.section("admin", c.cfg.Admin)
+	c.section("notice", c.cfg.Notice)
 	c.section("store", c.cfg.Store)
 	c.section("directory", c.cfg.Directory)
 	c.section("submit", c.cfg.Submit)
@@ -155,6 +156,19 @@ func splitKey(section, text string) (key, message string) {
 		return joinPath(section, m[1]), m[2]
 	}
 	return section, text
+}
+
+// notice reads the texts and templates of the notice, once their paths are known.
+func (c *checker) notice() {
+	if slices.ContainsFunc(c.ps.errors, func(p Problem) bool { return strings.HasPrefix(p.Key, "notice") }) {
+		return
+	}
+	wording, err := c.cfg.Notice.Open()
+	for _, err := range splitErrors(err) {
+		key, message := splitKey("notice", err.Error())
+		c.fail(key, "%s", message)
+	}
+	c.cfg.wording = wording
 }
 
 // webFiles looks at the files that the pages need, once their paths are known.

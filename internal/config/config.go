@@ -11,7 +11,9 @@ import (
 	"path/filepath"
 
 	"cloakroom/admin"
+	"cloakroom/flow"
 	"cloakroom/internal/submit"
+	"cloakroom/message"
 	"cloakroom/milter"
 	"cloakroom/policy"
 	"cloakroom/policy/directory"
@@ -85,6 +87,10 @@ type Config struct {
 	// Admin is what administrators reach: health, metrics and the dashboard.
 	Admin admin.Config `yaml:"admin"`
 
+	// Notice says how the block with the links looks that takes an attachment's
+	// place.
+	Notice flow.NoticeConfig `yaml:"notice"`
+
 	// Store says how long what is stored stays.
 	Store sisa.Config `yaml:"store"`
 
@@ -110,7 +116,11 @@ type Config struct {
 
 	policy  *policy.Set       // Rules, compiled
 	secrets map[string][]byte // the files that Coexistence names, read
+	wording *message.Wording  // Notice, its files read
 }
+
+// Wording gives the texts of the notice.
+func (c *Config) Wording() *message.Wording { return c.wording }
 
 // CoexistenceFiles gives the content of the files that Coexistence names, by
 // their paths in it.
@@ -154,6 +164,7 @@ func Default() Config {
 		Milter:      Milter{Config: milter.DefaultConfig(), OnError: OnErrorTempfail},
 		Web:         web.DefaultConfig(),
 		Admin:       admin.DefaultConfig(),
+		Notice:      flow.DefaultNoticeConfig(),
 		Store:       sisa.DefaultConfig(),
 		Directory:   directory.DefaultConfig(),
 		Submit:      submit.DefaultConfig(),
@@ -169,6 +180,7 @@ func (c *Config) resolve(folder string) {
 	c.Web = c.Web.Resolve(folder)
 	c.Admin = c.Admin.Resolve(folder)
 	c.Submit = c.Submit.Resolve(folder)
+	c.Notice = c.Notice.Resolve(folder)
 	c.Vault = c.Vault.resolve(folder)
 	c.Coexistence = c.Coexistence.Resolve(folder)
 	for _, path := range []*string{&c.Data, &c.SecretFile} {

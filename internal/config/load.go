@@ -69,6 +69,7 @@ func Parse(name string, data []byte) (*Config, []Warning, error) {
 	c.secrets()
 	c.vaultFiles()
 	c.webFiles()
+	c.notice()
 	c.adminFiles()
 	if err := ps.err(); err != nil {
 		return nil, ps.warnings(), err

@@ -49,6 +49,7 @@ func TestDefaultsFillWhatIsLeftOut(t *testing.T) {
 		t.Error("no host name")
 	}
 	want.Hostname, want.Domains, want.Web.URL, want.policy = cfg.Hostname, []string{"acmecorp.test"}, "https://files.acmecorp.test", cfg.policy
+	want.wording = cfg.wording
 	if !reflect.DeepEqual(*cfg, want) {
 		t.Errorf("got  %+v\nwant %+v", *cfg, want)
 	}

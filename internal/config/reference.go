@@ -178,22 +178,22 @@ func defaultText(v reflect.Value) string {
 	if v.IsZero() && (v.Kind() == reflect.String || v.Kind() == reflect.Slice || v.Kind() == reflect.Map || v.Type() == prefixType) {
 		return ""
 	}
-	return flow(tree(v))
+	return flowStyle(tree(v))
 }
 
-// flow writes a value in YAML's one-line style.
-func flow(value any) string {
+// flowStyle writes a value in YAML's one-line style.
+func flowStyle(value any) string {
 	switch v := value.(type) {
 	case []any:
 		parts := make([]string, len(v))
 		for i, element := range v {
-			parts[i] = flow(element)
+			parts[i] = flowStyle(element)
 		}
 		return "[" + strings.Join(parts, ", ") + "]"
 	case yaml.MapSlice:
 		parts := make([]string, len(v))
 		for i, item := range v {
-			parts[i] = flow(item.Key) + ": " + flow(item.Value)
+			parts[i] = flowStyle(item.Key) + ": " + flowStyle(item.Value)
 		}
 		return "{" + strings.Join(parts, ", ") + "}"
 	case string:

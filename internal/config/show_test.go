@@ -25,7 +25,7 @@ rules:
 			t.Fatal(err)
 		}
 		again := mustParse(t, string(text)) // JSON is YAML too
-		again.policy = first.policy
+		again.policy, again.wording = first.policy, first.wording
 		if !reflect.DeepEqual(first, again) {
 			t.Errorf("%s reads back as\n%+v\nwant\n%+v\n%s", name, again, first, text)
 		}
@@ -52,6 +52,7 @@ func TestTheExampleIsCompleteAndCorrect(t *testing.T) {
 	}
 	short, long := mustParse(t, string(example)), mustParse(t, all.String())
 	short.policy, long.policy = nil, nil
+	short.wording, long.wording = nil, nil
 	if !reflect.DeepEqual(short, long) {
 		t.Errorf("the defaults that the example shows are not those in effect:\n%+v\n%+v", short, long)
 	}

@@ -232,3 +232,66 @@ func TestTheJournalSaysHowJobsEnded(t *testing.T) {
 		t.Errorf("got %s, %v\nwant %s", strings.Join(lines, " "), err, want)
 	}
 }
+
+func TestADropTouchesOnlyWhatItWasAskedFor(t *testing.T) {
+	onBoth(t, func(t *testing.T, o db.Options) {
+		s := open(t, o)
+		enqueue(t, s, numbered("a", 4)...)
+		err := s.db.Commit(t.Context(), nil, func(ctx context.Context, tx db.Tx) error {
+			_, err := tx.ExecContext(ctx, `INSERT INTO effects (key, fence) VALUES ('a-00001', 0), ('a-00002', 0), ('a-00003', 0)`)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, until, err := s.Count(t.Context(), Filter{States: []State{Waiting}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Millisecond)
+		enqueue(t, s, numbered("late", 1)...)
+		f := Filter{Until: until, Also: &Condition{SQL: `EXISTS (SELECT 1 FROM effects e WHERE e.key = jobs.key AND e.key <> ?)`, Args: []any{"a-00003"}}}
+		n, err := s.Drop(t.Context(), f, func(ctx context.Context, tx db.Tx, key string) error {
+			_, err := tx.ExecContext(ctx, `DELETE FROM effects WHERE key = $1`, key)
+			return err
+		})
+		if n != 2 || err != nil {
+			t.Errorf("dropped %d, %v", n, err)
+		}
+		left, err := s.List(t.Context(), Filter{}, Cursor{}, 10)
+		if got := keys(left); got != "a-00000 a-00003 late-00000" || err != nil {
+			t.Errorf("left %s, %v", got, err)
+		}
+		var beside int
+		if err := s.db.Read().QueryRowContext(t.Context(), `SELECT COUNT(*) FROM effects`).Scan(&beside); err != nil || beside != 1 {
+			t.Errorf("%d rows beside, %v", beside, err)
+		}
+		found, err := s.KeysEnding(t.Context(), "00000", 10)
+		if len(found) != 2 || err != nil {
+			t.Errorf("ending: %v, %v", found, err)
+		}
+		if found, err := s.KeysEnding(t.Context(), "%", 10); len(found) != 0 || err != nil {
+			t.Errorf("a pattern: %v, %v", found, err)
+		}
+	})
+}
+
+func TestATargetThatIsDownIsTriedWhenAsked(t *testing.T) {
+	onBoth(t, func(t *testing.T, o db.Options) {
+		s := open(t, o)
+		enqueue(t, s, numbered("a", 2)...)
+		j := claimOne(t, s, time.Minute)
+		if err := s.Fail(t.Context(), j.Ref(), TargetDown(errors.New("away"))); err != nil {
+			t.Fatal(err)
+		}
+		if got := claimN(t, s, 2, time.Minute); len(got) != 0 {
+			t.Fatalf("claimed %s of a target that is down", keys(got))
+		}
+		if err := s.TryTarget(t.Context(), "vault", "a"); err != nil {
+			t.Fatal(err)
+		}
+		if got := claimN(t, s, 2, time.Minute); len(got) != 1 {
+			t.Errorf("claimed %s, want one to try", keys(got))
+		}
+	})
+}

@@ -125,7 +125,6 @@ type differ struct {
 	report *Report
 	at     map[string]int // address at home -> index into theirs.People
 	seen   []bool         // beside theirs.People: matched by a user of ours
-	same   []string       // scratch
 }
 
 // index finds the people of the file by their addresses.
