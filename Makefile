@@ -33,11 +33,11 @@ endif
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 # Each package and fuzz target that "make fuzz" gives FUZZTIME.
-FUZZTIME ?= 12s
+FUZZTIME ?= 8s
 FUZZ     ?= ./message:FuzzScanner ./message:FuzzParseValue ./milter:FuzzPackets
 
 # Packages whose code runs in several goroutines.
-RACE ?= ./milter ./flow ./ledger ./policy/directory ./sisa/... ./vault ./internal/...
+RACE ?= ./admin ./milter ./flow ./ledger ./policy/directory ./sisa/... ./vault ./internal/app ./internal/db ./internal/jobs ./internal/spool ./internal/submit
 
 .PHONY: help build deb test demo setup lint fmt unit corpus race fuzz e2e torture torture-vault bench clean test-plan demo-plan
 
@@ -47,7 +47,7 @@ help: ## Print this
 	@echo
 	@echo "CORPUS=DIR   real messages for the corpus tests; CI=true makes their absence an error"
 	@echo "KEEP=1       \"make demo\" stays up for mail of your own"
-	@echo "FUZZTIME=12s time for each fuzz target"
+	@echo "FUZZTIME=8s  time for each fuzz target"
 
 build: ## Build bin/cloakroom
 	@$(BUILD) -o bin/cloakroom ./cmd/cloakroom
@@ -95,6 +95,7 @@ setup:
 	@./deploy/setup/python.sh
 	@./deploy/setup/proftpd.sh
 	@./deploy/setup/chromium.sh
+	@./deploy/setup/prometheus.sh
 	@./deploy/setup/systemd.sh
 	@./deploy/setup/dkimpy.sh
 

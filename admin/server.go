@@ -105,6 +105,9 @@ type Server struct {
 	tls     *certificate // nil: none
 	cross   *http.CrossOriginProtection
 
+	tried chan struct{} // closed when the address was first tried
+	once  sync.Once
+
 	mu   sync.Mutex
 	addr net.Addr
 }
@@ -117,7 +120,7 @@ func Open(cfg Config, p Parts) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, guard: g, watch: &watch{p: p, now: p.Now}, log: p.Log, now: p.Now, cross: http.NewCrossOriginProtection()}
+	s := &Server{cfg: cfg, guard: g, watch: &watch{p: p, now: p.Now}, log: p.Log, now: p.Now, cross: http.NewCrossOriginProtection(), tried: make(chan struct{})}
 	if cfg.TLS.CertFile != "" {
 		if s.tls, err = openCertificate(cfg.TLS, p.Now, p.Log); err != nil {
 			return nil, err
@@ -222,6 +225,9 @@ func (s *Server) Addr() net.Addr {
 	return s.addr
 }
 
+// Tried is closed once Run has tried its address, whether it got it or not.
+func (s *Server) Tried() <-chan struct{} { return s.tried }
+
 // Run listens, serves and keeps watch until ctx ends. An address that cannot be
 // had is logged and tried again: mail does not depend on it.
 func (s *Server) Run(ctx context.Context) {
@@ -259,6 +265,7 @@ func (s *Server) Run(ctx context.Context) {
 
 func (s *Server) serve(server *http.Server) error {
 	ln, err := listen(s.cfg)
+	defer s.once.Do(func() { close(s.tried) })
 	if err != nil {
 		return err
 	}
@@ -267,6 +274,7 @@ func (s *Server) serve(server *http.Server) error {
 	s.addr = ln.Addr()
 	s.mu.Unlock()
 	s.log.Info("health, metrics and dashboard", "listen", ln.Addr().String())
+	s.once.Do(func() { close(s.tried) })
 	if server.TLSConfig != nil {
 		return server.ServeTLS(ln, "", "")
 	}

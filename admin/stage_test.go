@@ -38,7 +38,6 @@ type stage struct {
 	server *Server
 	http   *httptest.Server
 	acts   *fakeActs
-	checks []Check
 }
 
 // fakeActs remembers what was asked for, where the commands' code stands in the

@@ -168,7 +168,7 @@ func TestTheDashboardShowsAndChangesWhatMailDid(t *testing.T) {
 	if err := os.Rename(files+".away", files); err != nil { // commands look for it
 		t.Fatal(err)
 	}
-	if out, _, _ := d.run(nil, "queue", "list"); !strings.Contains(out, "target held") {
+	if out, _, _ := d.run(nil, "queue", "list"); !strings.Contains(out, " held ") {
 		t.Errorf("the command says %s", out)
 	}
 	key := regexp.MustCompile(`name="job" value="(vault-[^"]+)"`).FindStringSubmatch(c.want("/queue", "plans.pdf"))[1]

@@ -59,8 +59,6 @@ type scale struct {
 	kills                           int // of the daemon
 }
 
-func (s scale) spaces() int { return s.users + s.departments }
-
 // ledger is what the spaces must hold: for each space and content, its names.
 type ledger map[string]map[[32]byte]map[string]bool
 

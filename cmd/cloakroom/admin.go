@@ -15,7 +15,8 @@ import (
 )
 
 func newAdminCmd(*globals) *cobra.Command {
-	return group(&cobra.Command{Use: "admin", Short: "Who may use the dashboard"}, newAdminPasswordCmd())
+	return group(&cobra.Command{Use: "admin", Short: "Who may use the dashboard",
+		Example: "  cloakroom admin password alice >> /etc/cloakroom/admins"}, newAdminPasswordCmd())
 }
 
 func newAdminPasswordCmd() *cobra.Command {

@@ -271,5 +271,6 @@ func serveAdmin(ctx context.Context, s *admin.Server, log *slog.Logger) (stop fu
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan struct{})
 	go func() { defer close(done); s.Run(ctx) }()
+	<-s.Tried()
 	return func() { cancel(); <-done }
 }
