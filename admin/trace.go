@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"slices"
 	"time"
 
 	"cloakroom/flow"
@@ -122,7 +123,7 @@ func (s *Server) traceMail(ctx context.Context, key ledger.Key) (*mailTrace, err
 	for _, row := range rows {
 		t.Links = append(t.Links, linkTrace{row})
 	}
-	if t.Downloads, err = s.watch.p.Links.DownloadLog(ctx, of); err != nil {
+	if err := s.downloadsOf(ctx, t); err != nil {
 		return nil, err
 	}
 	uploads, err := vault.OfMail(ctx, q, key)
@@ -144,6 +145,30 @@ func (s *Server) traceMail(ctx context.Context, key ledger.Key) (*mailTrace, err
 	}
 	t.Copies, err = s.copiesOf(ctx, m)
 	return t, err
+}
+
+// downloadsOf reads the downloads link by link, each by its index, the newest
+// first: the log as a whole is in the order of time.
+func (s *Server) downloadsOf(ctx context.Context, t *mailTrace) error {
+	names := make(map[int]string)
+	for _, p := range t.Parts {
+		names[p.Index] = p.Name
+	}
+	for _, l := range t.Links {
+		if l.Row.Downloads == 0 {
+			continue
+		}
+		found, err := s.watch.p.Links.Downloads(ctx, l.ID)
+		if err != nil {
+			return err
+		}
+		for _, d := range found {
+			t.Downloads = append(t.Downloads, sisa.DownloadRow{At: d.At, LinkID: l.ID, Mail: t.Key, Part: d.Part, Name: names[d.Part], Client: d.Client, Agent: d.Agent})
+		}
+	}
+	slices.SortStableFunc(t.Downloads, func(a, b sisa.DownloadRow) int { return b.At.Compare(a.At) })
+	t.Downloads = t.Downloads[:min(len(t.Downloads), maxTracedRows)]
+	return nil
 }
 
 // copiesOf lists the jobs that send copies of a mail: they were queued when it
