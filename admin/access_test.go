@@ -42,7 +42,7 @@ func TestConfigRefusesStrangersWithoutAPassword(t *testing.T) {
 	if err := c.Validate(); err != nil || len(c.Warnings()) != 1 {
 		t.Errorf("with a password: %v, %v", err, c.Warnings())
 	}
-	c.TLS = TLS{"a", "b"}
+	c.TLS = TLS{CertFile: "a", KeyFile: "b"}
 	if w := c.Warnings(); len(w) != 0 {
 		t.Errorf("with TLS: %v", w)
 	}

@@ -1,3 +1,5 @@
+//go:build !race
+
 package admin
 
 // The dashboard in a real browser (Chromium): light and dark, wide and on a phone,
@@ -77,9 +79,6 @@ type browser struct {
 
 func openBrowser(t *testing.T) *browser {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("under the race detector a browser adds nothing but time")
-	}
 	program, libraries := findBrowser(t)
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(program), chromedp.UserDataDir(t.TempDir()), chromedp.DisableGPU, chromedp.WindowSize(wideWidth, windowHeight))

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"cloakroom/internal/certificate"
 )
 
 const (
@@ -61,14 +63,7 @@ type Config struct {
 }
 
 // TLS is a certificate and its key.
-type TLS struct {
-	// CertFile is the certificate with its chain, in PEM. It is read again when it
-	// or the key changes.
-	CertFile string `yaml:"cert_file"`
-
-	// KeyFile is the certificate's private key, in PEM.
-	KeyFile string `yaml:"key_file"`
-}
+type TLS = certificate.Files
 
 // DefaultConfig listens on loopback.
 func DefaultConfig() Config {

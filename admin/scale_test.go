@@ -1,3 +1,5 @@
+//go:build !race
+
 package admin
 
 // The dashboard over a store of many years: what pages and scrapes take, and how

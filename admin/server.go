@@ -28,6 +28,7 @@ import (
 	"sync"
 	"time"
 
+	"cloakroom/internal/certificate"
 	"cloakroom/internal/db"
 	"cloakroom/internal/jobs"
 	"cloakroom/sisa"
@@ -102,7 +103,7 @@ type Server struct {
 	handler http.Handler
 	log     *slog.Logger
 	now     func() time.Time
-	tls     *certificate // nil: none
+	tls     *certificate.Certificate // nil: none
 	cross   *http.CrossOriginProtection
 
 	tried chan struct{} // closed when the address was first tried
@@ -122,7 +123,7 @@ func Open(cfg Config, p Parts) (*Server, error) {
 	}
 	s := &Server{cfg: cfg, guard: g, watch: &watch{p: p, now: p.Now}, log: p.Log, now: p.Now, cross: http.NewCrossOriginProtection(), tried: make(chan struct{})}
 	if cfg.TLS.CertFile != "" {
-		if s.tls, err = openCertificate(cfg.TLS, p.Now, p.Log); err != nil {
+		if s.tls, err = certificate.Open(cfg.TLS, "admin", p.Now, p.Log); err != nil {
 			return nil, err
 		}
 	}
@@ -142,7 +143,7 @@ func (c Config) CheckFiles() error {
 	}
 	_, err := newGuard(c, time.Now)
 	if err == nil && c.TLS.CertFile != "" {
-		_, err = openCertificate(c.TLS, time.Now, slog.New(slog.DiscardHandler))
+		_, err = certificate.Open(c.TLS, "admin", time.Now, slog.New(slog.DiscardHandler))
 	}
 	return err
 }
@@ -240,7 +241,7 @@ func (s *Server) Run(ctx context.Context) {
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	if s.tls != nil {
-		server.TLSConfig = s.tls.config()
+		server.TLSConfig = s.tls.Config()
 	}
 	group.Go(func() {
 		<-ctx.Done()

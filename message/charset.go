@@ -241,7 +241,7 @@ func fromIndex(label, name string) (Charset, bool) {
 	if err != nil {
 		canonical = ianaindex.MIME.Name
 		if e, err = ianaindex.MIME.Encoding(label); err != nil || e == nil {
-			return Charset{}, false // unknown, or registered but not implemented
+			return Charset{}, false // unknown, or a name that the library has no tables for
 		}
 	}
 	if e == encoding.Replacement || e == charmap.XUserDefined {

@@ -3,24 +3,20 @@ package milter
 // Addresses in the notation of MTAs, and the sockets behind them.
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
-	"time"
+
+	"cloakroom/internal/unixsocket"
 )
 
 const (
 	// maxSocketPath is what fits into sun_path with its NUL (unix(7)).
 	maxSocketPath = 107
-	// probeTimeout is how long an old socket is asked whether anybody listens.
-	probeTimeout = 2 * time.Second
 )
 
 // endpoint is a parsed listen address, as package net takes it.
@@ -80,46 +76,9 @@ func parseHostPort(s string) (string, error) {
 // listen opens the socket. A UNIX socket gets mode.
 func (e endpoint) listen(mode fs.FileMode) (net.Listener, error) {
 	if e.network == "unix" {
-		if err := removeStale(e.address); err != nil {
-			return nil, err
-		}
+		return unixsocket.Listen(e.address, mode)
 	}
-	var lc net.ListenConfig
-	ln, err := lc.Listen(context.Background(), e.network, e.address)
-	if err != nil {
-		return nil, err
-	}
-	if e.network == "unix" {
-		if err := os.Chmod(e.address, mode); err != nil {
-			ln.Close()
-			return nil, fmt.Errorf("permissions of the socket: %w", err)
-		}
-	}
-	return ln, nil
-}
-
-// removeStale takes away the socket of a process that is gone. Whatever else is
-// at the path stays.
-func removeStale(path string) error {
-	fi, err := os.Lstat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if fi.Mode().Type() != fs.ModeSocket {
-		return fmt.Errorf("%s exists and is not a socket: choose another path or move it away", path)
-	}
-	conn, err := net.DialTimeout("unix", path, probeTimeout)
-	if err == nil {
-		conn.Close()
-		return fmt.Errorf("another process already listens on %s", path)
-	}
-	if !errors.Is(err, syscall.ECONNREFUSED) {
-		return fmt.Errorf("cannot tell whether %s is still in use: %w", path, err)
-	}
-	return os.Remove(path)
+	return net.Listen(e.network, e.address)
 }
 
 // oneShot is a listener that yields one connection: go-milter serves listeners,

@@ -269,9 +269,6 @@ func compoundFile(name string, content []byte) []byte {
 // TestReadTakesLittleTime: no file, however it is made, is read twice for each
 // of its bytes.
 func TestReadTakesLittleTime(t *testing.T) {
-	if testing.Short() {
-		t.Skip("looks at large files")
-	}
 	odd := func(i int) string { return strings.Repeat(fmt.Sprintf("%%4%d\u202e;é:\"", i%10), 40) + fmt.Sprint(i) }
 	var oddNames, blank []string
 	for i := range 2*MaxNames + 1 {

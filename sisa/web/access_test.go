@@ -381,13 +381,3 @@ func TestQuotaMemoryIsBounded(t *testing.T) {
 		t.Errorf("%d names", n)
 	}
 }
-
-func TestBrowserIsAskedForACodeAndLetIn(t *testing.T) {
-	t.Parallel()
-	s, g := forRecipients(t)
-	b := openBrowser(t)
-	s.signInBrowser(b, g)
-	if got := b.entries(); len(got) > 0 {
-		t.Errorf("the browser complains: %q", got)
-	}
-}

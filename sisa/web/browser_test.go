@@ -1,3 +1,5 @@
+//go:build !race
+
 package web
 
 // The pages in a real browser (Chromium): what people see, press and get.
@@ -8,7 +10,6 @@ import (
 	"context"
 	"encoding/json"
 	"image"
-	"image/color"
 	"image/png"
 	"os"
 	"os/exec"
@@ -80,9 +81,6 @@ type browser struct {
 
 func openBrowser(t *testing.T) *browser {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("under the race detector a browser adds nothing but time")
-	}
 	program, libraries := findBrowser(t)
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(program), chromedp.UserDataDir(t.TempDir()), chromedp.DisableGPU,
@@ -228,35 +226,6 @@ const lowContrast = `(() => {
   }
   return bad;
 })()`
-
-// showcase is a link as people get it.
-func showcase(s *stage, cfg *Config) {
-	cfg.Previews = true
-	s.addFile(6, "Site photo.jpg", "image/jpeg", jpegOf(s.t, landscape(640, 480)))
-	s.addFile(7, "Costs 2026.xlsx", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", bytes.Repeat([]byte("x"), 48_000))
-}
-
-// trouble adds names that are hard to show.
-func trouble(s *stage, _ *Config) {
-	s.addFile(8, "Costs "+strings.Repeat("2026_very_long_name_without_a_space_", 4)+".xlsx", "application/vnd.ms-excel", []byte("y"))
-	s.addFile(9, "חוזה 2026.docx", "application/msword", bytes.Repeat([]byte("y"), 12_345))
-}
-
-// landscape is a picture of hills under a sky.
-func landscape(width, height int) *image.RGBA {
-	img := image.NewRGBA(image.Rect(0, 0, width, height))
-	for y := range height {
-		for x := range width {
-			hill := height*6/10 - (x-width/3)*(width-x)/(3*width) + (x%97)/20
-			c := color.RGBA{uint8(120 + 100*y/height), uint8(170 + 60*y/height), 235, 255}
-			if y > hill {
-				c = color.RGBA{uint8(60 + 40*(y-hill)/height), uint8(120 - 50*(y-hill)/height), 70, 255}
-			}
-			img.SetRGBA(x, y, c)
-		}
-	}
-	return img
-}
 
 func TestBrowserShowsThePage(t *testing.T) {
 	t.Parallel()
@@ -442,5 +411,15 @@ func (s *stage) signInBrowser(b *browser, g *guard) {
 	b.do(chromedp.Click(chromedp.CSS("li:nth-child(2) button")))
 	if got := b.file("Übersicht 2026.txt"); string(got) != "0123456789" {
 		b.t.Errorf("got %q", got)
+	}
+}
+
+func TestBrowserIsAskedForACodeAndLetIn(t *testing.T) {
+	t.Parallel()
+	s, g := forRecipients(t)
+	b := openBrowser(t)
+	s.signInBrowser(b, g)
+	if got := b.entries(); len(got) > 0 {
+		t.Errorf("the browser complains: %q", got)
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"cloakroom/internal/certificate"
 	"cloakroom/sisa"
 )
 
@@ -65,13 +66,13 @@ func TestCertificateIsReadAgainWhenItsFilesChange(t *testing.T) {
 	writeCertificate(t, files, 1)
 	now := time.Now()
 	log := &syncBuffer{}
-	c, err := openCertificate(files, func() time.Time { return now }, slog.New(slog.NewTextHandler(log, nil)))
+	c, err := certificate.Open(files, "web", func() time.Time { return now }, slog.New(slog.NewTextHandler(log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	serial := func() int64 {
 		t.Helper()
-		cert, err := c.get(nil)
+		cert, err := c.Config().GetCertificate(nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -81,7 +82,7 @@ func TestCertificateIsReadAgainWhenItsFilesChange(t *testing.T) {
 	if got := serial(); got != 1 {
 		t.Errorf("certificate %d before the next check", got)
 	}
-	now = now.Add(certificateCheck)
+	now = now.Add(certificate.CheckEvery)
 	if got := serial(); got != 2 {
 		t.Errorf("certificate %d after a renewal", got)
 	}
@@ -92,7 +93,7 @@ func TestCertificateIsReadAgainWhenItsFilesChange(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 3 {
-		now = now.Add(certificateCheck)
+		now = now.Add(certificate.CheckEvery)
 		if got := serial(); got != 2 {
 			t.Errorf("certificate %d from files that do not belong together", got)
 		}
@@ -103,14 +104,14 @@ func TestCertificateIsReadAgainWhenItsFilesChange(t *testing.T) {
 	if err := os.Rename(other.CertFile, files.CertFile); err != nil {
 		t.Fatal(err)
 	}
-	now = now.Add(certificateCheck)
+	now = now.Add(certificate.CheckEvery)
 	if got := serial(); got != 3 {
 		t.Errorf("certificate %d after the other half", got)
 	}
 	if err := os.Remove(files.CertFile); err != nil {
 		t.Fatal(err)
 	}
-	now = now.Add(certificateCheck)
+	now = now.Add(certificate.CheckEvery)
 	if got := serial(); got != 3 {
 		t.Errorf("certificate %d without a file", got)
 	}
@@ -118,7 +119,7 @@ func TestCertificateIsReadAgainWhenItsFilesChange(t *testing.T) {
 
 func TestCertificateThatCannotBeReadIsAnErrorAtStart(t *testing.T) {
 	files := tlsFiles(t)
-	if _, err := openCertificate(files, time.Now, slog.Default()); err == nil || !strings.HasPrefix(err.Error(), "tls: cert_file: ") {
+	if _, err := certificate.Open(files, "web", time.Now, slog.Default()); err == nil || !strings.HasPrefix(err.Error(), "tls: cert_file: ") {
 		t.Errorf("%v", err)
 	}
 	cfg := DefaultConfig()

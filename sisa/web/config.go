@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/text/language"
+
+	"cloakroom/internal/certificate"
 )
 
 // Bounds of download_url_ttl: long enough for a redirect to be followed by a slow
@@ -80,15 +82,7 @@ type Config struct {
 }
 
 // TLS is a certificate and its key.
-type TLS struct {
-	// CertFile is the certificate with its chain, in PEM. It is read again when it
-	// or the key changes: a renewal needs no restart. A relative path starts at
-	// the folder of this file.
-	CertFile string `yaml:"cert_file"`
-
-	// KeyFile is the certificate's private key, in PEM.
-	KeyFile string `yaml:"key_file"`
-}
+type TLS = certificate.Files
 
 // Limits is how many requests a minute are answered.
 type Limits struct {
@@ -178,7 +172,7 @@ func (c Config) CheckFiles() error {
 	if c.TLS.CertFile == "" {
 		return nil
 	}
-	_, err := openCertificate(c.TLS, time.Now, slog.New(slog.DiscardHandler))
+	_, err := certificate.Open(c.TLS, "web", time.Now, slog.New(slog.DiscardHandler))
 	return err
 }
 

@@ -78,8 +78,8 @@ func TestPlainHTTPBeyondThisHostIsWarnedOf(t *testing.T) {
 		"open with a proxy's name": {func(c *Config) {
 			c.Listen, c.TrustedProxies = "0.0.0.0:8080", []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
 		}, ""},
-		"open with TLS":           {func(c *Config) { c.Listen, c.TLS = ":443", TLS{"cert.pem", "key.pem"} }, ""},
-		"TLS, but links say http": {func(c *Config) { c.URL, c.TLS = "http://localhost", TLS{"cert.pem", "key.pem"} }, "url: "},
+		"open with TLS":           {func(c *Config) { c.Listen, c.TLS = ":443", TLS{CertFile: "cert.pem", KeyFile: "key.pem"} }, ""},
+		"TLS, but links say http": {func(c *Config) { c.URL, c.TLS = "http://localhost", TLS{CertFile: "cert.pem", KeyFile: "key.pem"} }, "url: "},
 	} {
 		cfg := DefaultConfig()
 		cfg.URL = "https://files.acmecorp.test"
@@ -153,7 +153,7 @@ func TestFilesThatTheSectionNamesAreChecked(t *testing.T) {
 		"brand.logo: ":     func(c *Config) { c.Brand.Logo = "away.svg" },
 		"texts: ":          func(c *Config) { c.Texts = "away" },
 		"language: ":       func(c *Config) { c.Language = "ja" },
-		"tls: cert_file: ": func(c *Config) { c.TLS = TLS{"away.pem", "away.pem"} },
+		"tls: cert_file: ": func(c *Config) { c.TLS = TLS{CertFile: "away.pem", KeyFile: "away.pem"} },
 	} {
 		cfg := good
 		change(&cfg)

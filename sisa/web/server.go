@@ -59,7 +59,7 @@ func NewServer(site *Site, log *slog.Logger) *http.Server {
 		},
 	}
 	if site.certificate != nil {
-		server.TLSConfig = site.certificate.config()
+		server.TLSConfig = site.certificate.Config()
 	}
 	return server
 }

@@ -31,6 +31,7 @@ import (
 	"strings"
 	"time"
 
+	"cloakroom/internal/certificate"
 	"cloakroom/sisa"
 )
 
@@ -63,8 +64,8 @@ type Site struct {
 	face        *face
 	catalog     *catalog
 	zone        *time.Location
-	previews    *previews    // nil: none
-	certificate *certificate // nil: TLS is the proxy's business
+	previews    *previews                // nil: none
+	certificate *certificate.Certificate // nil: TLS is the proxy's business
 	limiter     *limiter
 	busyLog     *quota // lines about refused clients
 	prefix      string // path of the public URL, without a final slash
@@ -147,7 +148,7 @@ func Open(cfg Config, parts Parts, now func() time.Time, log *slog.Logger) (*Sit
 		return nil, err
 	}
 	if cfg.TLS.CertFile != "" {
-		if s.certificate, err = openCertificate(cfg.TLS, now, log); err != nil {
+		if s.certificate, err = certificate.Open(cfg.TLS, "web", now, log); err != nil {
 			return nil, err
 		}
 	}
