@@ -98,6 +98,8 @@ setup:
 	@./deploy/setup/prometheus.sh
 	@./deploy/setup/systemd.sh
 	@./deploy/setup/dkimpy.sh
+	@./deploy/setup/dovecot.sh
+	@./deploy/setup/sendmail.sh
 
 lint: ## Check formatting, go vet and staticcheck
 	@echo "== gofmt, go vet, staticcheck"

@@ -94,7 +94,7 @@ unpack() {
 	done
 	rm -rf "$target.new/debs"
 	(cd "$target.new" && find . -name '*.so*' ! -type d | sed 's,^\./,,; s,/[^/]*$,,' | sort -u |
-		grep -E '^(usr/)?lib/([^/]*-linux-gnu[^/]*|postfix)$') >"$target.new/libraries" || true
+		grep -E '^(usr/)?lib/([^/]*-linux-gnu[^/]*|postfix|dovecot)$') >"$target.new/libraries" || true
 	mv "$target.new" "$target"
 }
 
