@@ -56,7 +56,9 @@ var Metrics = []Metric{
 	{"cloakroom_store_counted_timestamp_seconds", "gauge", nil, "when links, records and files were last counted"},
 	{"cloakroom_disk_free_bytes", "gauge", nil, "free space on the disk of the data folder"},
 	{"cloakroom_disk_bytes", "gauge", nil, "size of that disk"},
+	{"cloakroom_disk_low", "gauge", nil, "1 while too little is free for links, see store.low_space"},
 	{"cloakroom_check_ok", "gauge", []string{"check"}, "0 while a check of /readyz fails or asks for attention"},
+	{"cloakroom_paused", "gauge", nil, "1 while mail passes untouched, see cloakroom pause"},
 	{"cloakroom_ready", "gauge", nil, "0 while mail cannot be handled"},
 	{"cloakroom_build_info", "gauge", []string{"version", "commit", "go"}, "1; what is running"},
 }

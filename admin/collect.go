@@ -65,6 +65,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	for _, r := range c.w.results() {
 		c.gauge(out, "cloakroom_check_ok", flag(r.OK), r.Name)
 	}
+	c.gauge(out, "cloakroom_paused", flag(c.w.p.Paused != nil && c.w.p.Paused() != ""))
 	c.gauge(out, "cloakroom_ready", flag(ready(c.w.results())))
 	b := c.w.p.Build
 	c.gauge(out, "cloakroom_build_info", 1, b.Version, b.Commit, runtime.Version())
@@ -146,7 +147,8 @@ func (c *collector) store(out chan<- prometheus.Metric) {
 	if c.w.p.Disk == nil {
 		return
 	}
-	if free, size, err := c.w.p.Disk(); err == nil {
+	if free, size, low, err := c.w.p.Disk(); err == nil {
+		c.gauge(out, "cloakroom_disk_low", flag(low))
 		c.gauge(out, "cloakroom_disk_free_bytes", float64(free))
 		c.gauge(out, "cloakroom_disk_bytes", float64(size))
 	}

@@ -57,6 +57,7 @@ type frame struct {
 	Live    bool // the page refreshes itself
 	Who     visitor
 	Mode    string
+	Paused  string // of a pause; "" for none
 	Node    string
 	Ready   bool
 	Results []Result
@@ -146,6 +147,9 @@ func (s *Server) frame(w http.ResponseWriter, r *http.Request) *frame {
 	f.Ready = ready(f.Results)
 	if s.watch.p.Mode != nil {
 		f.Mode = s.watch.p.Mode()
+	}
+	if s.watch.p.Paused != nil {
+		f.Paused = s.watch.p.Paused()
 	}
 	if f.Who.acts {
 		f.CSRF = s.csrf(w, r)

@@ -19,6 +19,7 @@ type storeData struct {
 	Sizes       sizes
 	Ever        day
 	Free, Total int64
+	Low         bool // no links are made
 	Chart       *chart
 	Links       *chart
 }
@@ -45,7 +46,7 @@ func (s *Server) storePage(r *http.Request, f *frame) (string, any, error) {
 	}
 	d := &storeData{Sizes: s.watch.current().sizes, Ever: dayOf(ever)}
 	if s.watch.p.Disk != nil {
-		if d.Free, d.Total, err = s.watch.p.Disk(); err != nil {
+		if d.Free, d.Total, d.Low, err = s.watch.p.Disk(); err != nil {
 			return "", nil, err
 		}
 	}

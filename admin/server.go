@@ -82,14 +82,17 @@ type Parts struct {
 	Checks []Check
 	// Targets are the configured ones.
 	Targets func() []Target
-	// Disk tells the free space and the size of the data folder's disk, in bytes;
-	// nil: not known.
-	Disk func() (free, size int64, err error)
+	// Disk tells the free space and the size of the data folder's disk, in bytes,
+	// and whether it is too full for links; nil: not known.
+	Disk func() (free, size int64, low bool, err error)
 	// Loops tells how many recipients were refused because their mail came back.
-	Loops    func() int64
-	Build    Build
-	Node     string // of a fleet
-	Mode     func() string
+	Loops func() int64
+	Build Build
+	Node  string // of a fleet
+	Mode  func() string
+	// Paused tells of a pause in which mail passes untouched; "" while there is
+	// none. Nil: there never is.
+	Paused   func() string
 	QueueAge time.Duration // see Config; set by Open
 	Now      func() time.Time
 	Log      *slog.Logger

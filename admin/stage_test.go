@@ -92,7 +92,7 @@ func openStage(t testing.TB, path string, options ...func(*Config, *Parts)) *sta
 		Targets: func() []Target {
 			return []Target{{"assets", "sftp", "cloakroom@vault.acmecorp.test:22"}, {"backup", "dir", "/srv/backup"}}
 		},
-		Disk:  func() (int64, int64, error) { return 300 << 30, 1 << 40, nil },
+		Disk:  func() (int64, int64, bool, error) { return 300 << 30, 1 << 40, false, nil },
 		Loops: func() int64 { return 3 }, Mode: func() string { return "enforce" }, Now: time.Now, Log: log,
 		Checks: []Check{{"database", func(ctx context.Context) (string, error) { return "", s.db.Read().PingContext(ctx) }}},
 	}

@@ -274,6 +274,7 @@ func (c *Courier) settle(j jobs.Job, job Copy, result submit.Result) (jobs.Effec
 	}
 	return func(ctx context.Context, tx db.Tx) error {
 		for _, n := range next {
+			db.Also(ctx, db.Fact{Kind: "job", Data: n})
 			if err := c.Jobs.Enqueue(ctx, tx, n); err != nil {
 				return err
 			}

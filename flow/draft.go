@@ -48,7 +48,7 @@ type drafting struct {
 // to be wanted.
 func (m *Mail) draft() {
 	d, ok := m.engine.Blobs.(Drafter)
-	if !ok || m.settings.Observe || m.passes != "" && !m.settings.Policy.Vaults() {
+	if !ok || m.settings.Observe || m.lowSpace() != "" || m.passes != "" && !m.settings.Policy.Vaults() {
 		return
 	}
 	m.drafts = drafts{begin: d.Draft, wanted: m.mayTake, kept: make(map[int]*blob.Draft)}

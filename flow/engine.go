@@ -17,6 +17,7 @@ import (
 	"cloakroom/internal/db"
 	"cloakroom/internal/jobs"
 	"cloakroom/internal/spool"
+	"cloakroom/ledger/tally"
 	"cloakroom/message"
 	"cloakroom/policy"
 	"cloakroom/policy/directory"
@@ -36,12 +37,19 @@ type Settings struct {
 	Domains []string       // whose addresses are ours, in lower-case A-labels
 	Trusted []netip.Prefix // clients that submit for us without authentication
 	Observe bool           // decide and log, change nothing
+	// Paused tells that nobody's attachments are looked at: Policy has rules about
+	// forwarding only, and what else fails does not stop a mail.
+	Paused bool
 	// AcceptOnError lets a mail pass unchanged when it cannot be handled, where
 	// nothing but links is at stake; otherwise the answer is 4xx.
 	AcceptOnError bool
 	Policy        *policy.Set
 	// Routes lead to the other mail systems of shared domains; nil without.
 	Routes *forward.Routes
+	// DeferWhenLow puts off what would have to be stored while the disk is nearly
+	// full; otherwise such mail passes unchanged, where nothing but links is at
+	// stake.
+	DeferWhenLow bool
 	// Splits tells that recipients can leave a transaction and get a copy of
 	// their own: mail can be sent, and Engine.Jobs is there to see to it.
 	Splits bool
@@ -75,12 +83,19 @@ type Engine struct {
 	Now       func() time.Time
 	Log       *slog.Logger
 
+	// LowSpace says why nothing more should be stored, "" while there is room. It
+	// is asked for each message that may need the store; nil: there always is.
+	LowSpace func() string
+
 	// Loops counts recipients that were refused because their mail came back.
 	Loops atomic.Int64
 
 	// Observe, if not nil, is told of each message when it is answered. It runs
 	// in the way of the answer: it counts, and nothing else.
 	Observe func(Event)
+	// Tally, if not nil, is told what rules did to each message, or would have
+	// done in mode: observe. It runs in the way of the answer, too.
+	Tally func(tally.Mail)
 }
 
 // Open begins a message at the end of its header. It returns nil when nothing
@@ -102,7 +117,8 @@ func (e *Engine) Open(ctx context.Context, env *Envelope, h message.Header) (*Ma
 		return m, nil
 	}
 	if !m.plan.Acts() && !m.travels() && len(m.arrival.Strip) == 0 && !m.needsBody {
-		e.Log.Info("mail passes", "queue_id", env.QueueID, "from", env.Sender, "recipients", len(env.Recipients), "reason", m.passes)
+		e.Log.Info("mail passes", "queue_id", env.QueueID, "from", env.Sender, "recipients", len(env.Recipients), "reason", m.passes,
+			"total_ms", e.Now().Sub(m.start).Milliseconds())
 		m.observe(ctx, &Outcome{}, nil)
 		return nil, nil
 	}
@@ -135,16 +151,22 @@ func (e *Engine) CheckRecipient(ctx context.Context, env *Envelope, r Recipient)
 	}
 	refused, err := m.checkOnward()
 	if err != nil || refused != nil {
+		m.countLoop(refused)
 		return refused, err
-	}
-	if m.settings.Observe {
-		return nil, nil
 	}
 	f := m.facts(nil)
 	f.To = append(env.RecipientAddresses(), r.Address)
 	reject, err := m.settings.Policy.DecideRecipient(f, 0)
+	if m.settings.Observe && err != nil {
+		return nil, nil
+	}
 	if err != nil || reject == nil {
 		return nil, err
+	}
+	m.countRecipient(reject.Rule)
+	if m.settings.Observe {
+		e.Log.Info("recipient would be refused (mode: observe)", "queue_id", env.QueueID, "from", env.Sender, "recipient", r.Address, "rule", reject.Rule)
+		return nil, nil
 	}
 	if e.Observe != nil {
 		e.Observe(Event{Recipient: true})
@@ -178,6 +200,9 @@ func (m *Mail) early() error {
 	}
 	m.passes = m.untouchable()
 	m.needsBody = m.plan.NeedsBody
+	if m.passes == "" && m.needsBody && m.lowSpace() != "" && !m.settings.DeferWhenLow {
+		m.passes, m.starved = passesLow, true
+	}
 	switch {
 	case m.passes != "":
 		m.needsBody = m.settings.Policy.MailNeedsBody(f)
@@ -197,9 +222,13 @@ var errRuleFailed = errors.New("a rule about the mail failed")
 // where nothing but links is at stake.
 func (m *Mail) forgive(ctx context.Context, err error) error {
 	s := m.settings
+	if _, low := errors.AsType[*lowSpaceError](err); low {
+		return err // when_low has decided
+	}
 	stays := !m.copied && (s.Routes.Len() == 0 || m.ways != nil && !m.travels() && len(m.arrival.Strip) == 0)
-	if s.Observe || s.AcceptOnError && s.Policy.OnlyLinks() && stays && ctx.Err() == nil {
-		m.engine.Log.Error("mail passes unchanged after an error, as mode or on_error says", "queue_id", m.env.QueueID, "err", err)
+	if s.Observe || (s.Paused || s.AcceptOnError && s.Policy.OnlyLinks()) && stays && ctx.Err() == nil {
+		m.engine.Log.Error("mail passes unchanged after an error, as mode, on_error or a pause says", "queue_id", m.env.QueueID,
+			"from", m.env.Sender, "recipients", len(m.env.Recipients), "total_ms", m.engine.Now().Sub(m.start).Milliseconds(), "err", err)
 		return nil
 	}
 	return err
@@ -231,6 +260,8 @@ func (m *Mail) receive() {
 // mail becomes a link.
 func (m *Mail) untouchable() string {
 	switch {
+	case m.settings.Paused:
+		return "paused"
 	case m.env.Sender == "":
 		return "null sender"
 	case m.header.Err != nil:

@@ -51,10 +51,11 @@ const (
 	TroubleLimit            // larger than what rules can be asked about
 	TroubleStore            // attachments could not be stored
 	TroubleDatabase         // the commit failed
+	TroubleSpace            // the disk is nearly full: what would be stored is not
 )
 
 // Troubles are their names, by value.
-var Troubles = [...]string{"none", "other", "canceled", "rule", "directory", "spool", "limit", "store", "database"}
+var Troubles = [...]string{"none", "other", "canceled", "rule", "directory", "spool", "limit", "store", "database", "space"}
 
 func (t Trouble) String() string { return Troubles[t] }
 
@@ -117,9 +118,6 @@ func troubleOf(ctx context.Context, err error) Trouble {
 // observe tells of a message that ended with an outcome, or with an error that
 // was forgiven if there is an outcome all the same.
 func (m *Mail) observe(ctx context.Context, out *Outcome, cause error) {
-	if m.engine.Observe == nil {
-		return
-	}
 	now := m.engine.Now()
 	e := Event{Trouble: troubleOf(ctx, cause), Total: now.Sub(m.start)}
 	switch {
@@ -129,6 +127,9 @@ func (m *Mail) observe(ctx context.Context, out *Outcome, cause error) {
 		e.Verdict = Passed
 	default:
 		e.Verdict = m.verdict(out)
+		if m.starved {
+			e.Trouble = TroubleSpace
+		}
 		e.Body, e.Linked, e.Stored = m.bodySize(), len(m.taken), m.report.stored
 		for _, p := range m.taken {
 			e.Taken += p.Content.Size
@@ -140,7 +141,13 @@ func (m *Mail) observe(ctx context.Context, out *Outcome, cause error) {
 			e.Receive, e.Decide, e.Store = m.report.scanned.Sub(m.start), m.report.decided.Sub(m.report.scanned), now.Sub(m.report.decided)
 		}
 	}
-	m.engine.Observe(e)
+	if m.engine.Observe != nil {
+		m.engine.Observe(e)
+	}
+	if cause != nil {
+		out = nil // nothing was done
+	}
+	m.count(out, e.Verdict)
 }
 
 func (m *Mail) verdict(out *Outcome) Verdict {

@@ -70,8 +70,8 @@ func unrouted(address string) string {
 // lookUp asks the directory about the sender, if he is ours, and about the
 // recipients that are.
 func (m *Mail) lookUp(ctx context.Context) error {
-	if m.engine.Directory == nil {
-		return nil
+	if m.engine.Directory == nil || m.settings.Paused && m.settings.Routes.Len() == 0 {
+		return nil // nobody asks who they are
 	}
 	var addresses []string
 	if m.ours {

@@ -40,8 +40,15 @@ func (m *Mail) finish(ctx context.Context) (*Outcome, error) {
 	if out.Reject != nil {
 		return out, nil
 	}
-	if err := m.chooseCopies(); err != nil || m.settings.Observe {
+	if err := m.chooseCopies(); err != nil {
+		return nil, err
+	}
+	if m.settings.Observe {
+		_, err := m.tryRewrite(m.offer()) // a mail without a place for the notice would stay as it is
 		return out, err
+	}
+	if err := m.room(); err != nil {
+		return nil, err
 	}
 	grant := m.offer()
 	rewrite, err := m.tryRewrite(grant)

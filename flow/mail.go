@@ -39,6 +39,7 @@ type Mail struct {
 	sender     *policy.User
 	recipients []policy.Recipient
 	passes     string // why no attachment becomes a link, whatever the body holds
+	starved    bool   // because the disk is nearly full
 	needsBody  bool   // false: envelope and header decided everything
 
 	drafts    drafts

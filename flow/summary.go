@@ -37,8 +37,12 @@ func (m *Mail) summary(out *Outcome) {
 		verdict = "header changed"
 	}
 	args := []any{
-		"queue_id", m.env.QueueID, "from", m.env.Sender, "recipients", len(m.env.Recipients),
-		"body", m.bodySize(), "linked", len(m.taken), "linked_bytes", bytes, "stored_bytes", m.report.stored,
+		"queue_id", m.env.QueueID, "from", m.env.Sender, "recipients", len(m.env.Recipients), "parts", m.partCount(),
+		"bytes", int64(len(m.header.Block())) + m.bodySize(), "linked", len(m.taken), "linked_bytes", bytes,
+		"stored_bytes", m.report.stored, "saved_bytes", max(0, bytes-m.report.stored),
+	}
+	if r := out.Reject; r != nil {
+		args = append(args, "code", r.Code, "enhanced", r.Enhanced)
 	}
 	if rules := m.ruleNames(); len(rules) > 0 {
 		args = append(args, "rules", rules)
@@ -70,7 +74,16 @@ func (m *Mail) summary(out *Outcome) {
 			"decide_ms", m.report.decided.Sub(m.report.scanned).Milliseconds(),
 			"store_ms", now.Sub(m.report.decided).Milliseconds())
 	}
+	args = append(args, "total_ms", now.Sub(m.start).Milliseconds())
 	m.engine.Log.Info(verdict, args...)
+}
+
+// partCount counts the leaf parts; 0 for a body that was not looked at.
+func (m *Mail) partCount() int {
+	if m.tree == nil {
+		return 0
+	}
+	return len(m.leaves())
 }
 
 // bodySize is 0 for a body that was not looked at.

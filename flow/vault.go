@@ -279,7 +279,7 @@ func (m *Mail) storeCopies(ctx context.Context) error {
 		}
 		existed, err := m.drafts.put(ctx, m.engine.Blobs, part, k.of.ref, k.of.write)
 		if err != nil {
-			return fmt.Errorf("store %q for the vault: %w", k.of.fact.Name, err)
+			return fmt.Errorf("store part %d for the vault: %w", k.of.fact.Part, err)
 		}
 		if !existed {
 			m.report.stored += k.of.ref.Size

@@ -62,14 +62,9 @@ func Forget(ctx context.Context, tx db.Tx, key Key, now time.Time) error {
 // Strike takes an address out of the recipients of a record. Its place stays,
 // empty. It tells which places those were. The record is locked by the caller.
 func Strike(ctx context.Context, tx db.Tx, key Key, address string) (places []int, err error) {
-	var text string
-	var list []string
-	err = tx.QueryRowContext(ctx, `SELECT recipients FROM mails WHERE key = $1`, key[:]).Scan(&text)
-	if err == nil {
-		err = json.Unmarshal([]byte(text), &list)
-	}
+	list, err := recipients(ctx, tx, key)
 	if err != nil {
-		return nil, fmt.Errorf("recipients of mail %s: %w", key, err)
+		return nil, err
 	}
 	for i, r := range list {
 		if r != "" && strings.EqualFold(r, address) {
@@ -80,12 +75,46 @@ func Strike(ctx context.Context, tx db.Tx, key Key, address string) (places []in
 	if len(places) == 0 {
 		return nil, nil
 	}
+	return places, putRecipients(ctx, tx, key, list)
+}
+
+// StrikePlaces empties places in the recipients of a record, as Strike told
+// them. Those that the record does not have are passed over.
+func StrikePlaces(ctx context.Context, tx db.Tx, key Key, places []int) error {
+	if len(places) == 0 {
+		return nil
+	}
+	list, err := recipients(ctx, tx, key)
+	if err != nil {
+		return err
+	}
+	for _, i := range places {
+		if i >= 0 && i < len(list) {
+			list[i] = ""
+		}
+	}
+	return putRecipients(ctx, tx, key, list)
+}
+
+func recipients(ctx context.Context, tx db.Tx, key Key) (list []string, err error) {
+	var text string
+	err = tx.QueryRowContext(ctx, `SELECT recipients FROM mails WHERE key = $1`, key[:]).Scan(&text)
+	if err == nil {
+		err = json.Unmarshal([]byte(text), &list)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("recipients of mail %s: %w", key, err)
+	}
+	return list, nil
+}
+
+func putRecipients(ctx context.Context, tx db.Tx, key Key, list []string) error {
 	left, err := json.Marshal(list)
 	if err == nil {
 		_, err = tx.ExecContext(ctx, `UPDATE mails SET recipients = $2 WHERE key = $1`, key[:], string(left))
 	}
 	if err != nil {
-		return nil, fmt.Errorf("recipients of mail %s: %w", key, err)
+		return fmt.Errorf("recipients of mail %s: %w", key, err)
 	}
-	return places, nil
+	return nil
 }

@@ -91,6 +91,22 @@ func Put(ctx context.Context, tx db.Tx, m *Mail) (existed bool, err error) {
 	return !inserted, nil
 }
 
+// Replay is Put for a record that the journal tells of. The same line read twice
+// is not a mail that came twice.
+func Replay(ctx context.Context, tx db.Tx, m *Mail) error {
+	var n int
+	err := tx.QueryRowContext(ctx, `SELECT COUNT(*) FROM mails WHERE key = $1 AND $2 IN (received, seen) AND retired IS NULL
+		AND (skeleton_stored > 0 OR CAST($3 AS BIGINT) = 0)`, m.Key[:], m.Received.UnixMilli(), m.Skeleton.Stored).Scan(&n)
+	if err != nil {
+		return fmt.Errorf("mail %s: %w", m.Key, err)
+	}
+	if n > 0 {
+		return markLinked(ctx, tx, m)
+	}
+	_, err = Put(ctx, tx, m)
+	return err
+}
+
 const (
 	insertMail = `INSERT INTO mails (key, queue_id, message_id, subject, sender, recipients, auth_user,
 		client, received, size, digest, skeleton, skeleton_blob, skeleton_stored, skeleton_header, header_sum)

@@ -98,3 +98,12 @@ func (l *oneShot) Accept() (net.Conn, error) {
 
 func (l *oneShot) Close() error   { return nil } // the connection has an owner
 func (l *oneShot) Addr() net.Addr { return l.conn.LocalAddr() }
+
+// Endpoint is where an MTA finds the milter, as package net takes it. c is valid.
+func (c Config) Endpoint() (network, address string) {
+	e, err := parseListen(c.Listen)
+	if err != nil {
+		return "", ""
+	}
+	return e.network, e.address
+}

@@ -89,7 +89,7 @@ func (s *session) checkRecipient(r flow.Recipient) gomilter.Response {
 		return nil
 	case err != nil:
 		x.logDeferral("recipient deferred", err, "recipient", r.Address)
-		return x.later()
+		return x.later(err)
 	}
 	x.logger().Info("recipient refused", "recipient", r.Address,
 		"code", reply.Code, "enhanced", reply.Enhanced, "text", reply.Text)

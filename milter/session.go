@@ -119,9 +119,10 @@ func (s *session) accept() gomilter.Response {
 // tempFail ends the message with 451: the client tries again, nothing is lost.
 func (s *session) tempFail(err error) gomilter.Response {
 	x := s.tx
-	x.logDeferral("message deferred", err)
+	x.logDeferral("message deferred", err, "from", x.env.Sender, "recipients", len(x.env.Recipients),
+		"total_ms", time.Since(x.env.Received).Milliseconds())
 	s.endMail()
-	return x.later()
+	return x.later(err)
 }
 
 // refuse ends the message with a reply of the handler's.
@@ -130,7 +131,7 @@ func (s *session) refuse(r *flow.Reply) gomilter.Response {
 	if err != nil {
 		return s.tempFail(err)
 	}
-	s.tx.logger().Info("message refused", "code", r.Code, "enhanced", r.Enhanced, "text", r.Text)
+	s.tx.logger().Debug("message refused", "code", r.Code, "enhanced", r.Enhanced, "text", r.Text)
 	s.endMail()
 	return gomilter.NewResponseStr(respReply, text)
 }

@@ -66,7 +66,7 @@ func (x *transaction) logger() *slog.Logger {
 	return x.log.With("queue_id", x.env.QueueID)
 }
 
-// logDeferral logs what a later() stands for.
+// logDeferral logs what a later stands for.
 func (x *transaction) logDeferral(msg string, err error, about ...any) {
 	log := x.logger().With(about...)
 	if cause := context.Cause(x.ctx); cause != nil {
@@ -77,9 +77,16 @@ func (x *transaction) logDeferral(msg string, err error, about ...any) {
 
 // later is the answer to a failure. The reference leads from the client's bounce
 // or log to our log line.
-func (x *transaction) later() gomilter.Response {
+func (x *transaction) later(err error) gomilter.Response {
+	enhanced, what := "4.3.0", "temporary failure" // RFC 3463 section 3.4: other mail system status
+	if full, ok := errors.AsType[interface {
+		error
+		SystemFull() bool
+	}](err); ok && full.SystemFull() {
+		enhanced, what = "4.3.1", "mail system full"
+	}
 	return gomilter.NewResponseStr(respReply,
-		"451 4.3.0 Cloakroom: temporary failure, please try again later (ref "+x.ref+")")
+		"451 "+enhanced+" Cloakroom: "+what+", please try again later (ref "+x.ref+")")
 }
 
 // replyText is a reply as the MTA takes it.

@@ -251,8 +251,8 @@ func (r *Rule) mistakes() []mistake {
 	if r.Vault != nil {
 		out = append(out, r.Vault.check()...)
 	}
-	if r.Link != nil && r.Link.Options.Expires < 0 {
-		out = append(out, mistake{"link.expires", "must not be negative"})
+	if r.Link != nil {
+		out = append(out, r.Link.Options.check()...)
 	}
 	if r.Reject != nil && !r.Reject.Never {
 		out = append(out, r.Reject.Options.check()...)

@@ -143,14 +143,20 @@ func (p *Plan) LinksFor(recipient int) bool {
 }
 
 // Links lists the attachments that every recipient's decision links: the mail
-// has one body for all of them.
+// has one body for all of them, and one link with one password.
 func (p *Plan) Links() []Linked {
 	var out []Linked
+	var asked LinkOptions // of the first attachment that has a password
 	for decisions := range p.byPart() {
 		if len(decisions) < len(p.outside) || slices.ContainsFunc(decisions, func(d Decision) bool { return !d.Link }) {
 			continue
 		}
 		l := Linked{Part: decisions[0].Part, Options: decisions[0].Options, AllOutside: !slices.Contains(p.outside, false)}
+		if password, differ := passwordOf(decisions); differ || passwordsDiffer(asked, password) {
+			continue
+		} else if password.AsksPassword() {
+			asked = password
+		}
 		for _, d := range decisions {
 			l.Options = strictest(l.Options, d.Options)
 			if !slices.Contains(l.Rules, d.Rule) {
@@ -162,26 +168,10 @@ func (p *Plan) Links() []Linked {
 	return out
 }
 
-// strictest is the shorter of two lifetimes, and accepts loss where both do.
-func strictest(a, b LinkOptions) LinkOptions {
-	out := LinkOptions{Expires: a.Expires, AcceptLoss: a.AcceptLoss && b.AcceptLoss, Forwarded: a.Forwarded && b.Forwarded}
-	if b.Expires != 0 && (out.Expires == 0 || b.Expires < out.Expires) {
-		out.Expires = b.Expires
-	}
-	return out
-}
-
 // Lifetime is how long the one link to several attachments works, by the
 // strictest of their options; 0 is forever.
 func (p *Plan) Lifetime(links []Linked) time.Duration {
-	if len(links) == 0 {
-		return 0
-	}
-	all := links[0]
-	for _, l := range links[1:] {
-		all.Options = strictest(all.Options, l.Options)
-	}
-	return all.Lifetime()
+	return p.Together(links).Lifetime()
 }
 
 // KeptPart is an attachment that some recipients' decisions link, and that
@@ -191,9 +181,11 @@ type KeptPart struct {
 	Reason string
 }
 
-// Kept lists the attachments on which the recipients disagree.
+// Kept lists the attachments on which the recipients disagree, and those that
+// ask for another password than those before them.
 func (p *Plan) Kept() []KeptPart {
 	var out []KeptPart
+	linked := p.Links()
 	for decisions := range p.byPart() {
 		var first *Decision
 		keep, link := len(p.outside)-len(decisions), 0
@@ -206,6 +198,9 @@ func (p *Plan) Kept() []KeptPart {
 			if first == nil {
 				first = &decisions[i]
 			}
+		}
+		if link > 0 && keep == 0 && !slices.ContainsFunc(linked, func(l Linked) bool { return l.Part == decisions[0].Part }) {
+			out = append(out, KeptPart{Part: decisions[0].Part, Reason: "rules ask for different passwords, and the mail has one link"})
 		}
 		if link == 0 || keep == 0 {
 			continue
@@ -280,12 +275,5 @@ func (d *Decision) verdict() string {
 	case !d.Link:
 		return fmt.Sprintf("stays, rule %q keeps it", d.Rule)
 	}
-	text := fmt.Sprintf("link, rule %q", d.Rule)
-	if d.Options.Expires != 0 {
-		text += fmt.Sprintf(", expires %s", d.Options.Expires)
-	}
-	if d.Options.AcceptLoss {
-		text += ", accept_loss"
-	}
-	return text
+	return fmt.Sprintf("link, rule %q", d.Rule) + d.Options.verdictWords()
 }

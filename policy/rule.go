@@ -130,6 +130,23 @@ type LinkOptions struct {
 	// a co-existing mail system too. Without it such mail stays byte for byte as
 	// it is, so that its signatures hold there.
 	Forwarded bool `yaml:"forwarded"`
+	// Access is who may open the link: anyone who has its address (the default),
+	// recipients (whoever can read a code that is mailed to one of the recipients;
+	// needs `submit`), or password. Where rules differ about one link, all that
+	// they ask for is asked.
+	Access string `yaml:"access"`
+	// PasswordFile is the file with the line that `cloakroom links password`
+	// prints, for `access: password`. You tell the password to those who shall
+	// have it, by another way than mail. A change is for links made from then on.
+	// A relative path starts at the folder of this file.
+	PasswordFile string `yaml:"password_file"`
+	// Downloads is how often each file can be fetched. Left out: without limit.
+	// Like expires it applies where all recipients are outside or accept_loss is
+	// true.
+	Downloads int `yaml:"downloads"`
+	// Notify tells the mail's sender, if he is one of ours, when a file is
+	// fetched for the first time: one mail for each file at most (needs `submit`).
+	Notify bool `yaml:"notify"`
 }
 
 // UnmarshalYAML reads `false`, `true` (the same as `{}`) or a mapping of options.
@@ -147,11 +164,17 @@ func (a *LinkAction) UnmarshalYAML(unmarshal func(any) error) error {
 			Expires    expiry `yaml:"expires"`
 			AcceptLoss bool   `yaml:"accept_loss"`
 			Forwarded  bool   `yaml:"forwarded"`
+
+			Access       string `yaml:"access"`
+			PasswordFile string `yaml:"password_file"`
+			Downloads    count  `yaml:"downloads"`
+			Notify       bool   `yaml:"notify"`
 		}
 		if err := unmarshal(&options); err != nil {
 			return err
 		}
-		*a = LinkAction{Options: LinkOptions{Expires: time.Duration(options.Expires), AcceptLoss: options.AcceptLoss, Forwarded: options.Forwarded}}
+		*a = LinkAction{Options: LinkOptions{Expires: time.Duration(options.Expires), AcceptLoss: options.AcceptLoss, Forwarded: options.Forwarded,
+			Access: options.Access, PasswordFile: options.PasswordFile, Downloads: int(options.Downloads), Notify: options.Notify}}
 		return nil
 	}
 	return yamlError(node, "link: not understood; "+linkForms)

@@ -63,6 +63,13 @@ func (k *Keeper) collectNow(ctx context.Context, grace time.Duration) {
 // no more than that.
 const purgeStep = 24 * time.Hour
 
+// Purge is the journal's line about downloads that were deleted from the log.
+type Purge struct {
+	Before int64 `json:"before"` // milliseconds since 1970, UTC
+}
+
+const purgeDownloads = `DELETE FROM downloads WHERE at < $1 AND NOT ` + downloadHeldHere
+
 // PurgeDownloads deletes what the log of downloads has from before a time, and
 // tells how much that was. The log of mails under a legal hold stays.
 func (k *Keeper) PurgeDownloads(ctx context.Context, before time.Time) (purged int64, err error) {
@@ -81,8 +88,8 @@ func (k *Keeper) PurgeDownloads(ctx context.Context, before time.Time) (purged i
 		}
 		end := min(oldest+purgeStep.Milliseconds(), before.UnixMilli())
 		var n int64
-		err = k.DB.Commit(context.WithoutCancel(ctx), nil, func(ctx context.Context, tx db.Tx) error {
-			res, err := tx.ExecContext(ctx, `DELETE FROM downloads WHERE at < $1 AND NOT `+downloadHeldHere, end)
+		err = k.DB.Commit(context.WithoutCancel(ctx), db.Entry{{Kind: "purge", Data: Purge{end}}}, func(ctx context.Context, tx db.Tx) error {
+			res, err := tx.ExecContext(ctx, purgeDownloads, end)
 			if err == nil {
 				n, err = res.RowsAffected()
 			}

@@ -18,6 +18,16 @@ const (
 	// defaultDownloads is how long the log of downloads is kept.
 	defaultDownloads = 365 * 24 * time.Hour
 	minDownloads     = 24 * time.Hour
+	// defaultLowSpace leaves room for what is under way when links stop: some
+	// dozens of the largest messages that MTAs commonly take (50 MB), database and
+	// journal.
+	defaultLowSpace = 1 << 30
+)
+
+// What `when_low` can be.
+const (
+	LowPass  = "pass"
+	LowDefer = "defer"
 )
 
 // Config says how long what is stored stays.
@@ -28,6 +38,19 @@ type Config struct {
 	// KeepDownloads is how long the log of downloads (who, when, which file) is
 	// kept. That of mails under a legal hold stays until it is released.
 	KeepDownloads time.Duration `yaml:"keep_downloads"`
+
+	// LowSpace is the free space on the disk of `data` below which nothing more
+	// is stored: no links are made, and mail fares as `when_low` says, until a
+	// quarter more is free. Too few free inodes (1 in 100, at most 10,000) count
+	// the same. 0 turns it off: then a full disk defers mail.
+	LowSpace int64 `yaml:"low_space"`
+
+	// WhenLow says what becomes of mail with attachments that would be stored
+	// while the disk is nearly full: pass (it is delivered unchanged) or defer
+	// (the sender tries again later, 451 4.3.1). A mail of which copies must be
+	// kept, for a vault or for other recipients, is deferred either way; other
+	// rules hold as ever.
+	WhenLow string `yaml:"when_low"`
 }
 
 // GCConfig is about garbage collection.
@@ -42,10 +65,11 @@ type GCConfig struct {
 	Grace time.Duration `yaml:"grace"`
 }
 
-// DefaultConfig looks once a day, and keeps files for 30 days after their links
-// and the log of downloads for a year.
+// DefaultConfig looks once a day, keeps files for 30 days after their links and
+// the log of downloads for a year, and lets mail pass while less than 1 GB is free.
 func DefaultConfig() Config {
-	return Config{GC: GCConfig{Every: defaultEvery, Grace: defaultGrace}, KeepDownloads: defaultDownloads}
+	return Config{GC: GCConfig{Every: defaultEvery, Grace: defaultGrace}, KeepDownloads: defaultDownloads,
+		LowSpace: defaultLowSpace, WhenLow: LowPass}
 }
 
 // Validate tells the first setting that cannot work; the error begins with its
@@ -58,6 +82,8 @@ func (c Config) Validate() error {
 		return fmt.Errorf("gc.grace: %v is less than %v: what was revoked by mistake would be gone", c.GC.Grace, minGrace)
 	case c.KeepDownloads < minDownloads:
 		return fmt.Errorf("keep_downloads: %v is less than %v", c.KeepDownloads, minDownloads)
+	case c.WhenLow != LowPass && c.WhenLow != LowDefer:
+		return fmt.Errorf("when_low: %q is not known; write %s or %s", c.WhenLow, LowPass, LowDefer)
 	}
 	return nil
 }

@@ -57,24 +57,7 @@ func (k *Keeper) Forget(ctx context.Context, key ledger.Key, act Act) (f Forgott
 		if refs, err = bytesOf(ctx, tx, key); err != nil {
 			return err
 		}
-		for _, text := range []string{
-			`DELETE FROM downloads WHERE link IN (SELECT id FROM links WHERE mail = $1)`,
-			`DELETE FROM link_parts WHERE link IN (SELECT id FROM links WHERE mail = $1)`,
-		} {
-			if _, err := tx.ExecContext(ctx, text, key[:]); err != nil {
-				return fmt.Errorf("forget mail %s: %w", key, err)
-			}
-		}
-		_, err = tx.ExecContext(ctx, `UPDATE links SET revoked = COALESCE(revoked, $2) WHERE mail = $1`, key[:], fact.At.UnixMilli())
-		if err != nil {
-			return fmt.Errorf("forget mail %s: %w", key, err)
-		}
-		if k.Forgets != nil {
-			if err := k.Forgets(ctx, tx, key); err != nil {
-				return err
-			}
-		}
-		return ledger.Forget(ctx, tx, key, fact.At)
+		return forget(ctx, tx, key, fact.At, k.Forgets)
 	})
 	if err != nil {
 		return f, err
@@ -91,6 +74,27 @@ func (k *Keeper) Forget(ctx context.Context, key ledger.Key, act Act) (f Forgott
 		}
 	}
 	return f, nil
+}
+
+// forget empties all that is kept about a mail in the database.
+func forget(ctx context.Context, tx db.Tx, key ledger.Key, at time.Time, others func(context.Context, db.Tx, ledger.Key) error) error {
+	for _, text := range []string{
+		`DELETE FROM downloads WHERE link IN (SELECT id FROM links WHERE mail = $1)`,
+		`DELETE FROM link_parts WHERE link IN (SELECT id FROM links WHERE mail = $1)`,
+	} {
+		if _, err := tx.ExecContext(ctx, text, key[:]); err != nil {
+			return fmt.Errorf("forget mail %s: %w", key, err)
+		}
+	}
+	if _, err := tx.ExecContext(ctx, `UPDATE links SET revoked = COALESCE(revoked, $2) WHERE mail = $1`, key[:], at.UnixMilli()); err != nil {
+		return fmt.Errorf("forget mail %s: %w", key, err)
+	}
+	if others != nil {
+		if err := others(ctx, tx, key); err != nil {
+			return err
+		}
+	}
+	return ledger.Forget(ctx, tx, key, at)
 }
 
 // lockFree locks the record of a mail that no matter holds.

@@ -61,6 +61,9 @@ func (k *Keeper) Hold(ctx context.Context, matter string, keys []ledger.Key, act
 	return held, retired, nil
 }
 
+const insertHold = `INSERT INTO holds (matter, mail, since, actor, reason) VALUES ($1, $2, $3, $4, $5)
+	ON CONFLICT (matter, mail) DO NOTHING`
+
 // hold adds one mail, locked so that nobody gives it up at the same moment.
 func hold(ctx context.Context, tx db.Tx, fact *Hold, key ledger.Key) (retired bool, err error) {
 	if err := ledger.Lock(ctx, tx, key); err != nil {
@@ -70,8 +73,7 @@ func hold(ctx context.Context, tx db.Tx, fact *Hold, key ledger.Key) (retired bo
 	if err := tx.QueryRowContext(ctx, `SELECT COUNT(*) FROM mails WHERE key = $1 AND retired IS NOT NULL`, key[:]).Scan(&n); err != nil {
 		return false, err
 	}
-	res, err := tx.ExecContext(ctx, `INSERT INTO holds (matter, mail, since, actor, reason) VALUES ($1, $2, $3, $4, $5)
-		ON CONFLICT (matter, mail) DO NOTHING`, fact.Matter, key[:], fact.At.UnixMilli(), fact.By, fact.Reason)
+	res, err := tx.ExecContext(ctx, insertHold, fact.Matter, key[:], fact.At.UnixMilli(), fact.By, fact.Reason)
 	if err != nil {
 		return false, err
 	}

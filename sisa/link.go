@@ -20,6 +20,7 @@ type Link struct {
 	Created time.Time
 	Expires time.Time // zero: never
 	Files   []File
+	Limited bool // each file can be fetched File.Left times more
 }
 
 // File is one attachment behind a link.
@@ -29,4 +30,5 @@ type File struct {
 	Type   string // declared media type
 	Size   int64
 	SHA256 [32]byte
+	Left   int // downloads, where the link is limited
 }

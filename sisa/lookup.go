@@ -82,15 +82,18 @@ func (l *Links) Downloaded(ctx context.Context, d Download) error {
 	if err != nil {
 		return fmt.Errorf("record download: link id %q: %w", d.LinkID, err)
 	}
-	agent := strings.ToValidUTF8(strings.ReplaceAll(d.Agent, "\x00", ""), "")
 	return l.db.Commit(ctx, db.Entry{{Kind: "download", Data: d}}, func(ctx context.Context, tx db.Tx) error {
 		_, err := tx.ExecContext(ctx, `INSERT INTO downloads (link, part, at, client, agent) VALUES ($1, $2, $3, $4, $5)`,
-			raw, d.Part, d.At.UnixMilli(), d.Client, agent)
+			raw, d.Part, d.At.UnixMilli(), d.Client, agentText(d.Agent))
 		if err != nil {
 			return fmt.Errorf("record download of link %s: %w", d.LinkID, err)
 		}
 		return nil
 	})
+}
+
+func agentText(agent string) string {
+	return strings.ToValidUTF8(strings.ReplaceAll(agent, "\x00", ""), "")
 }
 
 // StoreStats sums up what is kept.

@@ -57,6 +57,12 @@ CREATE TABLE holds (
 );
 CREATE INDEX holds_mail ON holds (mail);
 CREATE INDEX downloads_at ON downloads (at);
+`}, {Name: "sisa-3", SQL: `
+ALTER TABLE links ADD COLUMN guard TEXT;
+UPDATE links SET guard = '{}';
+ALTER TABLE link_parts ADD COLUMN allowance BIGINT;
+ALTER TABLE link_parts ADD COLUMN told BIGINT;
+ALTER TABLE downloads ADD COLUMN proven TEXT NOT NULL DEFAULT '';
 `}}
 
 // Grant is a link as the mail path makes it: only here its token is known.
@@ -67,6 +73,7 @@ type Grant struct {
 	Parts      []int       `json:"parts"` // what it opens, in order
 	Created    time.Time   `json:"created"`
 	Expires    time.Time   `json:"expires,omitzero"`
+	Guard      Guard       `json:"guard,omitzero"`
 
 	Token string `json:"-"`
 }
@@ -77,6 +84,7 @@ type Wish struct {
 	Parts []int         // in order
 	Life  time.Duration // 0 is forever
 	Now   time.Time
+	Guard Guard
 }
 
 func (w Wish) expires() time.Time {
@@ -89,7 +97,7 @@ func (w Wish) expires() time.Time {
 // Offer makes the grant of a generation; it is stored nowhere yet.
 func Offer(key []byte, w Wish, generation uint32) Grant {
 	token := Token(key, w.Mail, generation)
-	g := Grant{Mail: w.Mail, Generation: generation, Parts: w.Parts, Created: w.Now, Expires: w.expires(), Token: token}
+	g := Grant{Mail: w.Mail, Generation: generation, Parts: w.Parts, Created: w.Now, Expires: w.expires(), Guard: w.Guard, Token: token}
 	id, _ := hex.DecodeString(TokenID(token))
 	copy(g.ID[:], id)
 	return g
@@ -99,7 +107,9 @@ func Offer(key []byte, w Wish, generation uint32) Grant {
 // again, with the expiry it has, if it opens the same parts; when it was
 // revoked, has expired or opens others, the next generation is made. A link
 // is prolonged, never shortened: to forever if that is wished now, and by the
-// whole life when less than half of it is left.
+// whole life when less than half of it is left. In the same way it asks for
+// more than before where that is wished now, never for less, unless an
+// administrator said who may open it.
 func Issue(ctx context.Context, tx db.Tx, key []byte, w Wish) (Grant, error) {
 	old, live, err := latest(ctx, tx, key, w)
 	if err != nil {
@@ -113,16 +123,32 @@ func Issue(ctx context.Context, tx db.Tx, key []byte, w Wish) (Grant, error) {
 		generation = old.Generation + 1
 	}
 	g := Offer(key, w, generation)
-	if _, err = tx.ExecContext(ctx, `INSERT INTO links (id, mail, generation, created, expires) VALUES ($1, $2, $3, $4, $5)`,
-		g.ID[:], w.Mail[:], generation, w.Now.UnixMilli(), toMillis(g.Expires)); err != nil {
+	if old.Guard.Fixed {
+		g.Guard = g.Guard.with(old.Guard)
+	}
+	if err := insert(ctx, tx, &g); err != nil {
 		return Grant{}, fmt.Errorf("store the link of mail %s: %w", w.Mail, err)
 	}
-	for _, part := range w.Parts {
-		if _, err := tx.ExecContext(ctx, `INSERT INTO link_parts (link, part) VALUES ($1, $2)`, g.ID[:], part); err != nil {
-			return Grant{}, fmt.Errorf("store the link of mail %s: %w", w.Mail, err)
+	return g, nil
+}
+
+// insert stores a link as it is granted.
+func insert(ctx context.Context, tx db.Tx, g *Grant) error {
+	guard, err := guardText(&g.Guard)
+	if err != nil {
+		return err
+	}
+	if _, err = tx.ExecContext(ctx, `INSERT INTO links (id, mail, generation, created, expires, guard) VALUES ($1, $2, $3, $4, $5, $6)`,
+		g.ID[:], g.Mail[:], g.Generation, g.Created.UnixMilli(), toMillis(g.Expires), guard); err != nil {
+		return err
+	}
+	allowance := sql.NullInt64{Int64: int64(g.Guard.Downloads), Valid: g.Guard.Downloads > 0}
+	for _, part := range g.Parts {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO link_parts (link, part, allowance) VALUES ($1, $2, $3)`, g.ID[:], part, allowance); err != nil {
+			return err
 		}
 	}
-	return g, nil
+	return nil
 }
 
 // latest reads the newest link of a mail, if there is one (its Token is ""
@@ -131,8 +157,9 @@ func latest(ctx context.Context, tx db.Tx, key []byte, w Wish) (g Grant, live bo
 	var generation uint32
 	var created int64
 	var until, revoked sql.NullInt64
-	err = tx.QueryRowContext(ctx, `SELECT generation, created, expires, revoked FROM links WHERE mail = $1
-		ORDER BY generation DESC LIMIT 1`, w.Mail[:]).Scan(&generation, &created, &until, &revoked)
+	var guard sql.NullString
+	err = tx.QueryRowContext(ctx, `SELECT generation, created, expires, revoked, guard FROM links WHERE mail = $1
+		ORDER BY generation DESC LIMIT 1`, w.Mail[:]).Scan(&generation, &created, &until, &revoked, &guard)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Grant{}, false, nil
 	}
@@ -141,6 +168,10 @@ func latest(ctx context.Context, tx db.Tx, key []byte, w Wish) (g Grant, live bo
 	}
 	g = Offer(key, w, generation)
 	g.Created, g.Expires, g.Parts = time.UnixMilli(created), fromMillis(until), nil
+	known := true
+	if g.Guard, err = readGuard(guard); err != nil {
+		known = false // and so it opens nothing
+	}
 	rows, err := tx.QueryContext(ctx, `SELECT part FROM link_parts WHERE link = $1 ORDER BY part`, g.ID[:])
 	if err != nil {
 		return Grant{}, false, err
@@ -153,11 +184,18 @@ func latest(ctx context.Context, tx db.Tx, key []byte, w Wish) (g Grant, live bo
 		}
 		g.Parts = append(g.Parts, part)
 	}
-	return g, !revoked.Valid && (!until.Valid || until.Int64 > w.Now.UnixMilli()), rows.Err()
+	return g, known && !revoked.Valid && (!until.Valid || until.Int64 > w.Now.UnixMilli()), rows.Err()
 }
 
-// prolong gives a live link again, later in its expiry where w asks for it.
+// prolong gives a live link again, later in its expiry and with more to ask for
+// where w wishes that.
 func prolong(ctx context.Context, tx db.Tx, g Grant, w Wish) (Grant, error) {
+	if asks := g.Guard.with(w.Guard); !g.Guard.Fixed && !asks.Equal(&g.Guard) {
+		g.Guard = asks
+		if err := setGuard(ctx, tx, g.ID, &g.Guard); err != nil {
+			return Grant{}, err
+		}
+	}
 	if g.Expires.IsZero() || w.Life != 0 && g.Expires.Sub(w.Now) >= w.Life/2 {
 		return g, nil
 	}

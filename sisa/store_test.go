@@ -162,7 +162,7 @@ func TestIssueGivesTheLinkThatWorksOrANewOne(t *testing.T) {
 		mail := s.mail(t, 1, "a@acmecorp.test")
 		end := start.Add(time.Hour)
 		first := s.issue(t, mail, start, time.Hour)
-		if want := Offer(linkKey, Wish{mail, []int{2, 4}, time.Hour, start}, 0); !reflect.DeepEqual(first, want) {
+		if want := Offer(linkKey, Wish{Mail: mail, Parts: []int{2, 4}, Life: time.Hour, Now: start}, 0); !reflect.DeepEqual(first, want) {
 			t.Errorf("got %+v, want what was offered: %+v", first, want)
 		}
 		if g := s.issue(t, mail, start.Add(time.Minute), time.Hour); g.Token != first.Token || !g.Expires.Equal(end) || !g.Created.Equal(start) {

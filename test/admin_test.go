@@ -249,9 +249,17 @@ func TestOperationsDocumentHasEveryMetricAndAlert(t *testing.T) {
 		}
 	}
 	rules := mustRead(t, filepath.Join(root, "deploy/prometheus/cloakroom.rules.yml"))
+	alerts := map[string]bool{}
 	for _, m := range regexp.MustCompile(`alert: (\w+)`).FindAllStringSubmatch(rules, -1) {
-		if !strings.Contains(text, "`"+m[1]+"`") {
-			t.Errorf("the document does not say what to do about %s", m[1])
+		alerts[m[1]] = true
+		section := regexp.MustCompile("\n#### " + m[1] + "\n\n(?s:.{60})").FindString(text)
+		if section == "" || strings.Contains(section[5:], "\n#") {
+			t.Errorf("the document has no section about what to do about %s", m[1])
+		}
+	}
+	for _, m := range regexp.MustCompile(`#### (Cloakroom\w+)`).FindAllStringSubmatch(text, -1) {
+		if !alerts[m[1]] {
+			t.Errorf("the document is about %s, which is no alert", m[1])
 		}
 	}
 	grafana := mustRead(t, filepath.Join(root, "deploy/grafana/cloakroom.json"))

@@ -224,6 +224,12 @@ func checkInstalled(t *testing.T, s *system) {
 		"usr/share/cloakroom/policies/research/cloakroom.yaml":     "644 0 0",
 		"usr/share/doc/cloakroom/examples/policies/README.md":      "644 0 0",
 		"usr/share/doc/cloakroom/examples/postfix/main.cf.example": "644 0 0",
+		"usr/share/doc/cloakroom/examples/grafana/cloakroom.json":  "644 0 0",
+		"usr/share/doc/cloakroom/docs/operations.md":               "644 0 0",
+		"usr/share/doc/cloakroom/copyright":                        "644 0 0",
+		"usr/share/doc/cloakroom/licences.gz":                      "644 0 0",
+		"usr/share/cloakroom/grafana/cloakroom.json":               "644 0 0",
+		"usr/share/cloakroom/prometheus/cloakroom.rules.yml":       "644 0 0",
 	} {
 		if got := s.stat(name); got != want {
 			t.Errorf("%s has %s, want %s", name, got, want)
@@ -236,6 +242,7 @@ func checkInstalled(t *testing.T, s *system) {
 			}
 		}
 	}
+	checkLicences(t, s)
 	if out := s.inside("version"); !strings.Contains(out, "cloakroom ") {
 		t.Errorf("version: %s", out)
 	}
@@ -257,6 +264,33 @@ func checkInstalled(t *testing.T, s *system) {
 	completion := "set -e; source " + s.path("usr/share/bash-completion/completions/cloakroom") + "; complete -p cloakroom"
 	if out, err := exec.Command("bash", "-c", completion).CombinedOutput(); err != nil || !strings.Contains(string(out), "__start_cloakroom cloakroom") {
 		t.Errorf("bash completion: %v %s", err, out)
+	}
+}
+
+// checkLicences looks for the licence of each module in the program, and for an
+// invented owner.
+func checkLicences(t *testing.T, s *system) {
+	t.Helper()
+	licences := s.must("zcat", s.path("usr/share/doc/cloakroom/licences.gz"))
+	built, err := exec.Command("go", "version", "-m", binary).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	modules := regexp.MustCompile(`(?m)^\tdep\t(\S+)`).FindAllSubmatch(built, -1)
+	for _, m := range modules {
+		if !strings.Contains(licences, "\n"+string(m[1])+" v") {
+			t.Errorf("the licence of %s is missing", m[1])
+		}
+	}
+	if len(modules) < 10 || !strings.Contains(licences, "The Go Authors") {
+		t.Errorf("%d modules, %d bytes of licences", len(modules), len(licences))
+	}
+	if text := mustRead(t, s.path("usr/share/doc/cloakroom/copyright")); !strings.Contains(text, "License: ") {
+		t.Errorf("copyright:\n%s", text)
+	}
+	status := mustRead(t, s.path("var/lib/dpkg/status"))
+	if !regexp.MustCompile(`(?m)^Maintainer: Cloakroom maintainers <[a-z]+@localhost>$`).MatchString(status) {
+		t.Errorf("the maintainer is somebody:\n%s", grep(status, "Maintainer"))
 	}
 }
 

@@ -24,6 +24,9 @@ import (
 // few dozen mails.
 const smallDisk = 24 << 20
 
+// untilFull has the disk filled to its last byte.
+const untilFull = "store: {low_space: 0}\n"
+
 // mountData puts the daemon's data on a file system of its own, and ends the
 // test where that is not allowed.
 func mountData(t *testing.T, d *daemon) (data string) {
@@ -143,7 +146,7 @@ func lockDatabase(t *testing.T, data string) (mend func()) {
 }
 
 func TestFaultsAreTemporaryAndHealWithoutARestart(t *testing.T) {
-	d := newDaemon(t, linkAll)
+	d := newDaemon(t, linkAll+untilFull)
 	data := mountData(t, d)
 	d.start()
 	p := startPostfix(t, d.MilterAddr)
@@ -199,7 +202,7 @@ func TestALockThatEndsInTimeOnlyDelaysTheMail(t *testing.T) {
 }
 
 func TestFaultsWithOnErrorAcceptLetTheMailPassUnchanged(t *testing.T) {
-	d := newDaemon(t, linkAll)
+	d := newDaemon(t, linkAll+untilFull)
 	d.MilterConfig = []string{"on_error: accept"}
 	data := mountData(t, d)
 	d.start()

@@ -22,8 +22,10 @@ const JobKind = "vault"
 
 // Migrations make the table of this package.
 //
-//	uploads_sha   whether a blob is still needed; where a target has it already
-//	uploads_mail  what became of a mail
+//	uploads_sha  whether a blob is still needed; where a target has it already
+//
+// A mail's uploads are found by their jobs' keys, which begin with the mail's:
+// an index less to write in the mail path.
 var Migrations = []db.Migration{{Name: "vault-1", SQL: `
 CREATE TABLE uploads (
 	job TEXT PRIMARY KEY,
@@ -39,6 +41,8 @@ CREATE TABLE uploads (
 );
 CREATE INDEX uploads_sha ON uploads (sha256, target, done);
 CREATE INDEX uploads_mail ON uploads (mail);
+`}, {Name: "vault-2", SQL: `
+DROP INDEX uploads_mail;
 `}}
 
 // Needed is the SQL condition that a blob, whose hash is $1, waits for its
@@ -78,8 +82,18 @@ type About struct {
 // a mail that comes again does not make another, also in another month.
 func (u *Upload) Key() string {
 	place := fmt.Sprintf("%s\x00%d\x00%d\x00%s\x00%s", u.About.Mail, u.About.Part, u.About.Inner, u.Target, u.Place)
-	return JobKind + "-" + u.About.Mail.String()[:16] + "-" + hex.EncodeToString(digest(place))
+	return keysOf(u.About.Mail) + hex.EncodeToString(digest(place))
 }
+
+// keysOf is how the keys of a mail's jobs begin.
+func keysOf(mail ledger.Key) string { return JobKind + "-" + mail.String()[:16] + "-" }
+
+// ofMail is the SQL condition that an upload is of the mail $1, whose keys lie
+// between $2 and $3.
+const ofMail = `job BETWEEN $2 AND $3 AND mail = $1`
+
+// keyRange are the arguments of ofMail.
+func keyRange(mail ledger.Key) []any { return []any{mail[:], keysOf(mail), keysOf(mail) + "g"} } // behind every hex digit
 
 // Job is the upload's job, due after a delay from now.
 func (u *Upload) Job(notBefore time.Time) (jobs.Job, error) {
@@ -96,13 +110,9 @@ func Enqueue(ctx context.Context, tx db.Tx, queue *jobs.Store, u *Upload, j jobs
 	if err := queue.Enqueue(ctx, tx, j); err != nil {
 		return err
 	}
-	_, err := tx.ExecContext(ctx, `INSERT INTO uploads (job, target, sha256, size, mail, owner, wanted, path, sent, done)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, '', 0, 0) ON CONFLICT (job) DO NOTHING`,
-		j.Key, u.Target, u.SHA256[:], u.Size, u.About.Mail[:], u.Owner, u.Path)
-	if err != nil {
-		return fmt.Errorf("record upload %s: %w", j.Key, err)
-	}
-	return nil
+	q := Queued{Job: j.Key, Target: u.Target, SHA256: u.SHA256, Size: u.Size, Mail: u.About.Mail, Owner: u.Owner, Wanted: u.Path}
+	db.Also(ctx, db.Fact{Kind: factQueued, Data: q})
+	return insert(ctx, tx, &q)
 }
 
 // Record is an upload as it stands.
@@ -145,6 +155,30 @@ func Forget(ctx context.Context, tx db.Tx, job string) error {
 	return nil
 }
 
+// ForgetMail deletes the rows of a mail's uploads, and their jobs.
+func ForgetMail(ctx context.Context, tx db.Tx, mail ledger.Key) error {
+	for _, text := range []string{
+		`DELETE FROM jobs WHERE key IN (SELECT job FROM uploads WHERE ` + ofMail + `)`,
+		`DELETE FROM uploads WHERE ` + ofMail,
+	} {
+		if _, err := tx.ExecContext(ctx, text, keyRange(mail)...); err != nil {
+			return fmt.Errorf("uploads of mail %s: %w", mail, err)
+		}
+	}
+	return nil
+}
+
+// UnderWay counts a mail's uploads that a worker has taken.
+func UnderWay(ctx context.Context, tx db.Tx, mail ledger.Key) (int, error) {
+	var n int
+	err := tx.QueryRowContext(ctx, `SELECT COUNT(*) FROM jobs WHERE state = 'running' AND key IN (SELECT job FROM uploads WHERE `+ofMail+`)`,
+		keyRange(mail)...).Scan(&n)
+	if err != nil {
+		return 0, fmt.Errorf("uploads of mail %s: %w", mail, err)
+	}
+	return n, nil
+}
+
 // PathContains chooses the jobs of uploads whose path, as it was asked for,
 // contains a text, in whatever case.
 func PathContains(part string) *jobs.Condition {
@@ -154,7 +188,7 @@ func PathContains(part string) *jobs.Condition {
 
 // OfMail lists the uploads of a mail.
 func OfMail(ctx context.Context, q db.Tx, mail ledger.Key) ([]Record, error) {
-	return list(ctx, q, `WHERE mail = $1 ORDER BY target, wanted`, mail[:])
+	return list(ctx, q, `WHERE `+ofMail+` ORDER BY target, wanted`, keyRange(mail)...)
 }
 
 // maxElsewhere is how many other places of the same content are tried as the
@@ -202,7 +236,8 @@ func scan(row interface{ Scan(...any) error }) (*Record, error) {
 // finish notes where the file lies now.
 func finish(path string, job string, now time.Time) jobs.Effect {
 	return func(ctx context.Context, tx db.Tx) error {
-		_, err := tx.ExecContext(ctx, `UPDATE uploads SET path = $2, sent = size, done = $3 WHERE job = $1`, job, path, now.UnixMilli())
-		return err
+		made := Made{Job: job, Path: path, At: now}
+		db.Also(ctx, db.Fact{Kind: factMade, Data: made})
+		return update(ctx, tx, &made)
 	}
 }

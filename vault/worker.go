@@ -99,7 +99,7 @@ func (w *Worker) Handle(ctx context.Context, j jobs.Job) (jobs.Effect, error) {
 		err = w.sidecar(ctx, t, r, about, path, attempt(j))
 	}
 	if err != nil {
-		return nil, w.meaning(ctx, j, err)
+		return nil, w.meaning(ctx, j, &namedError{err, r.Wanted})
 	}
 	w.Log.Info("file is in the vault", "queue_id", about.QueueID, "target", r.Target, "owner", r.Owner, "path", path,
 		"bytes", r.Size, "how", how, "ms", w.Now().Sub(start).Milliseconds())

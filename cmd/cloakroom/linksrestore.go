@@ -22,7 +22,8 @@ type restoreFlags struct {
 	mailFlags
 	address            string
 	imap, imapPassword string
-	password           string // read from that file
+	imapCA             string
+	login              app.IMAPOptions // read from the files
 	eml, mbox          string
 	submit             bool
 	from               string
@@ -40,7 +41,9 @@ func newLinksRestoreCmd(g *globals) *cobra.Command {
 		Long: `Rebuilds the mails that are named (queue id, Message-ID, key, or the id or address of a
 link), that the flags select, or with --all everything. Each is compared with the digest
 that was taken when it came; one that differs in a byte is told and not handed out. DKIM
-signatures are verified too, with the keys that DNS has today.
+signatures are verified too, with the keys that DNS has today. A mail that was delivered
+unchanged (only copies of its files are in a vault), or whose original was given up, is
+skipped, which is a failure only if it is named.
 
 Where to: --eml a folder, a file for a single mail, or - for standard output; --mbox a file
 or -; --imap a mailbox, by APPEND; --submit sends them again through submit.smtp, to their
@@ -59,6 +62,7 @@ owner of the data folder: a folder must be writable for it, a single file or mbo
 	f.StringVar(&flags.mbox, "mbox", "", "write one mbox file (mboxrd); - is standard output")
 	f.StringVar(&flags.imap, "imap", "", "append to a mailbox: imaps://user@host/Mailbox")
 	f.StringVar(&flags.imapPassword, "imap-password-file", "", "file whose first line is the password for --imap")
+	f.StringVar(&flags.imapCA, "imap-ca-file", "", "file with the certificates that sign the server's, instead of the system's")
 	f.BoolVar(&flags.submit, "submit", false, "send the mails again through submit.smtp")
 	f.StringVar(&flags.from, "from", "", "with --submit: another envelope sender; <> is the null sender")
 	f.StringArrayVar(&flags.to, "to", nil, "with --submit: another recipient; repeat it for several")
@@ -109,7 +113,16 @@ func (g *globals) restore(cmd *cobra.Command, args []string, flags *restoreFlags
 		if flags.noDKIM {
 			check = nil
 		}
-		failed, err := s.Restore(cmd.Context(), keys, sink, check, func(r app.Restored) { flags.tell(report, r) })
+		nothing := 0
+		failed, err := s.Restore(cmd.Context(), keys, sink, check, func(r app.Restored) {
+			if r.Nothing != "" {
+				nothing++
+			}
+			flags.tell(report, r)
+		})
+		if len(args) > 0 { // these very mails were asked for
+			failed += nothing
+		}
 		if sink != nil {
 			err = errors.Join(err, sink.Close())
 		}
@@ -132,7 +145,7 @@ func (f *restoreFlags) files(cmd *cobra.Command) (sink app.Sink, report io.Write
 	case path == "-":
 		return make(cmd.OutOrStdout(), "standard output"), cmd.ErrOrStderr(), nil
 	case f.imap != "":
-		f.password, err = app.ReadPassword(f.imapPassword)
+		f.login, err = app.ReadIMAPOptions(f.imap, f.imapPassword, f.imapCA)
 		return nil, report, err
 	case path == "", f.eml != "" && !strings.EqualFold(filepath.Ext(path), ".eml"):
 		return nil, report, nil
@@ -150,7 +163,7 @@ func (f *restoreFlags) sink(cmd *cobra.Command, cfg *config.Config, log *slog.Lo
 	case f.eml != "":
 		return app.NewEMLFolder(f.eml)
 	case f.imap != "":
-		return app.NewIMAP(cmd.Context(), app.IMAPOptions{URL: f.imap, Password: f.password})
+		return app.NewIMAP(cmd.Context(), f.login)
 	case f.submit:
 		return app.NewSubmission(cfg, f.sender(cmd), f.recipients(), log)
 	}

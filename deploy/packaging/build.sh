@@ -34,6 +34,10 @@ install -d "$share/bash-completion/completions" "$share/zsh/vendor-completions" 
 doc=$share/doc/cloakroom
 install -d "$doc/examples"
 cp README.md "$doc/"
+# The project's own licence, once it has one, takes the place of what says so.
+if [ -f LICENSE ]; then cp LICENSE "$doc/copyright"; else cp deploy/packaging/copyright "$doc/copyright"; fi
+deploy/packaging/licences.sh "$binary" >"$doc/licences"
+gzip -9n "$doc/licences"
 cp -r docs "$doc/docs"
 cp -r deploy/postfix "$doc/examples/postfix"
 cp deploy/systemd/README.md "$doc/systemd.md"

@@ -14,11 +14,10 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"cloakroom/admin"
 	"cloakroom/flow"
 	"cloakroom/internal/config"
+	"cloakroom/internal/diskspace"
 	"cloakroom/internal/jobs"
 )
 
@@ -31,14 +30,18 @@ func (d *daemon) newAdmin(store *Store, engine *flow.Engine, meters *admin.Meter
 	s, err := admin.Open(cfg.Admin, admin.Parts{
 		Meters: meters, DB: store.DB, Jobs: store.Jobs, Links: store.Links,
 		Acts:    administrator{store, d.live},
-		Checks:  d.check.checks(d.users),
+		Checks:  append(d.check.checks(d.users), admin.Check{Name: "pause", Run: d.brake.check}),
 		Targets: func() []admin.Target { return configuredTargets(d.live.Current()) },
-		Disk:    func() (free, size int64, err error) { return diskSize(store.Dir) },
-		Loops:   engine.Loops.Load,
-		Build:   thisBuild(),
-		Node:    cfg.Hostname,
-		Mode:    func() string { return d.live.Current().Mode },
-		Now:     time.Now, Log: d.log,
+		Disk: func() (free, size int64, low bool, err error) {
+			u, err := diskspace.Of(store.Dir)
+			return u.Free, u.Size, store.Space.Low() != "", err
+		},
+		Loops:  engine.Loops.Load,
+		Build:  thisBuild(),
+		Node:   cfg.Hostname,
+		Mode:   func() string { return d.live.Current().Mode },
+		Paused: d.brake.words,
+		Now:    time.Now, Log: d.log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("admin.%w", err)
@@ -65,7 +68,7 @@ func (c *selfCheck) checks(users *Users) []admin.Check {
 			}
 			return "", c.listener(ctx)
 		}},
-		{Name: "disk", Run: func(context.Context) (string, error) { return diskSpace(c.store.Dir) }},
+		{Name: "disk", Run: func(context.Context) (string, error) { return c.space() }},
 		{Name: "directory", Run: func(context.Context) (string, error) { return users.trouble(), nil }},
 	}
 }
@@ -92,20 +95,6 @@ func (u *Users) trouble() string {
 		return "it did not answer when it was asked last: " + err.Error()
 	}
 	return ""
-}
-
-// diskSize tells the free space and the size of a folder's disk, in bytes.
-func diskSize(dir string) (free, size int64, err error) {
-	var fs unix.Statfs_t
-	for {
-		if err = unix.Statfs(dir, &fs); !errors.Is(err, unix.EINTR) {
-			break
-		}
-	}
-	if err != nil {
-		return 0, 0, fmt.Errorf("data directory %s: %w", dir, err)
-	}
-	return int64(fs.Bavail) * int64(fs.Bsize), int64(fs.Blocks) * int64(fs.Bsize), nil
 }
 
 // thisBuild is what the binary says of itself.

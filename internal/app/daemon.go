@@ -65,11 +65,12 @@ func Serve(ctx context.Context, path string, cfg *config.Config, log *slog.Logge
 		log.Info("temporary files of an earlier run removed", "files", n)
 	}
 	meters := counted(store, engine)
+	defer keepTally(store, engine, log)()
 	work, err := newWork(store, engine, meters, cfg, log)
 	if err != nil {
 		return err
 	}
-	d := &daemon{live: live, work: work, users: users, log: log, milter: milter.New(cfg.Milter.Config, handler{engine}, log)}
+	d := &daemon{live: live, brake: store.Brake, work: work, users: users, log: log, milter: milter.New(cfg.Milter.Config, handler{engine}, log)}
 	d.manager = &notifier{log: log}
 	d.check = &selfCheck{store: store, milter: d.milter}
 	site, err := web.Open(cfg.Web, web.Parts{Links: admin.Links{Links: store.Links, Meters: meters}, Blobs: blobs{store}, Key: store.Secret.Derive(labelDownload)}, time.Now, log)
@@ -98,6 +99,7 @@ func lockData(dir string) (*db.DirLock, error) {
 
 type daemon struct {
 	live   *config.Live
+	brake  *Brake
 	users  *Users
 	log    *slog.Logger
 	milter *milter.Server
@@ -134,6 +136,7 @@ func (d *daemon) run(ctx context.Context, cfg *config.Config) error {
 	alive, dead := context.WithCancel(ctx)
 	defer dead()
 	go d.manager.feed(alive, d.check.run)
+	go d.brake.watch(alive, d.log, func() { d.manager.tell(d.statusLine()) })
 
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
@@ -179,6 +182,7 @@ func (d *daemon) reload() {
 		d.log.Error("directory not reloaded: the users read before stay", "err", err)
 	}
 	outcome = ""
+	d.check.store.Space.SetWatermark(d.live.Current().Store.LowSpace)
 	d.log.Info("configuration reloaded", "rules", len(d.live.Current().Rules))
 	if len(restart) > 0 {
 		d.log.Warn("these keys changed and take effect at the next start only: " + strings.Join(restart, ", "))

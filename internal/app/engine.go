@@ -13,6 +13,7 @@ import (
 	"cloakroom/message"
 	"cloakroom/milter"
 	"cloakroom/policy/forward"
+	"cloakroom/sisa"
 	"cloakroom/sisa/web"
 )
 
@@ -26,6 +27,7 @@ func settings(cfg *config.Config, url string, routes *forward.Routes) *flow.Sett
 		Verifiers:     cfg.Verifiers,
 		Observe:       cfg.Mode == config.ModeObserve,
 		AcceptOnError: cfg.Milter.OnError == config.OnErrorAccept,
+		DeferWhenLow:  cfg.Store.WhenLow == sisa.LowDefer,
 		Policy:        cfg.Policy(),
 		Wording:       cfg.Wording(),
 		PageURL:       func(token string) string { return web.PageURL(url, token) },
@@ -35,12 +37,13 @@ func settings(cfg *config.Config, url string, routes *forward.Routes) *flow.Sett
 // NewEngine makes the flow over an open store. current gives the
 // configuration in force.
 func NewEngine(s *Store, current func() *config.Config, users *Users, log *slog.Logger) (*flow.Engine, error) {
-	dir, err := spool.OpenDir(filepath.Join(s.Dir, "spool"))
+	dir, err := spool.OpenDir(filepath.Join(s.Dir, spoolName))
 	if err != nil {
 		return nil, err
 	}
 	url, splits := current().Web.URL, current().Submit.SMTP != ""
-	shots, err := newSnapshots(current, func(cfg *config.Config) (*flow.Settings, error) {
+	shots, err := newSnapshots(current, s.Brake, func(cfg *config.Config) (*flow.Settings, error) {
+		s.Space.SetWatermark(cfg.Store.LowSpace)
 		routes, err := Routes(cfg, s.Secret)
 		if err != nil {
 			return nil, err
@@ -57,6 +60,7 @@ func NewEngine(s *Store, current func() *config.Config, users *Users, log *slog.
 		Settings: shots.settings,
 		Spool:    dir, Blobs: s.Blobs, DB: s.DB, Jobs: s.Jobs,
 		LinkKey:   s.Secret.Derive(labelLinks),
+		LowSpace:  s.Space.Low,
 		Directory: users,
 		Now:       time.Now, Log: log,
 	}, nil
@@ -75,7 +79,16 @@ func NewFilterEngine(s *Store, cfg *config.Config, users *Users, log *slog.Logge
 	if only.Vault, err = cfg.Vault.Plans(); err != nil {
 		return nil, err
 	}
-	engine.Settings = func() *flow.Settings { return only }
+	slow, err := coasting(only, cfg.Rules)
+	if err != nil {
+		return nil, err
+	}
+	engine.Settings = func() *flow.Settings {
+		if s.Brake.On() != nil {
+			return slow
+		}
+		return only
+	}
 	return engine, nil
 }
 

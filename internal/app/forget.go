@@ -16,15 +16,12 @@ import (
 	"cloakroom/vault"
 )
 
-// What the queue has about a mail: $1 is its key in hex, $2 the key.
+// What the queue has about the copies of a mail, whose key in hex is $1: a copy's
+// key begins with the first 16 digits of its mail's.
 const (
-	// A copy's key begins with the first 16 digits of its mail's.
-	copiesOf = `kind = '` + flow.JobCopy + `' AND key LIKE '` + flow.JobCopy + `-' || SUBSTR(CAST($1 AS TEXT), 1, 16) || '-%'`
-	uploadOf = `kind = '` + vault.JobKind + `' AND key IN (SELECT job FROM uploads WHERE mail = $2)`
-
-	underWay = `SELECT COUNT(*) FROM jobs WHERE (` + copiesOf + ` AND state IN ('waiting', 'running', 'held'))
-		OR (` + uploadOf + ` AND state = 'running')`
-	forgetQueue = `DELETE FROM jobs WHERE (` + copiesOf + `) OR (` + uploadOf + `)`
+	copiesOf       = `kind = '` + flow.JobCopy + `' AND key LIKE '` + flow.JobCopy + `-' || SUBSTR(CAST($1 AS TEXT), 1, 16) || '-%'`
+	copiesUnderWay = `SELECT COUNT(*) FROM jobs WHERE ` + copiesOf + ` AND state IN ('waiting', 'running', 'held')`
+	forgetCopies   = `DELETE FROM jobs WHERE ` + copiesOf
 )
 
 // errUnderWay says that a mail is still needed.
@@ -33,20 +30,21 @@ var errUnderWay = errors.New("copies of it are still being sent or uploaded: try
 // forgetJobs deletes what the queue and the vault's list tell of a mail. Uploads
 // that wait are dropped; files that are in a vault stay there.
 func forgetJobs(ctx context.Context, tx db.Tx, key ledger.Key) error {
-	var n int
-	if err := tx.QueryRowContext(ctx, underWay, key.String(), key[:]).Scan(&n); err != nil {
-		return fmt.Errorf("jobs of mail %s: %w", key, err)
+	uploads, err := vault.UnderWay(ctx, tx, key)
+	if err != nil {
+		return err
 	}
-	if n > 0 {
+	var copies int
+	if err := tx.QueryRowContext(ctx, copiesUnderWay, key.String()).Scan(&copies); err != nil {
+		return fmt.Errorf("copies of mail %s: %w", key, err)
+	}
+	if uploads+copies > 0 {
 		return errUnderWay
 	}
-	if _, err := tx.ExecContext(ctx, forgetQueue, key.String(), key[:]); err != nil {
-		return fmt.Errorf("jobs of mail %s: %w", key, err)
+	if _, err := tx.ExecContext(ctx, forgetCopies, key.String()); err != nil {
+		return fmt.Errorf("copies of mail %s: %w", key, err)
 	}
-	if _, err := tx.ExecContext(ctx, `DELETE FROM uploads WHERE mail = $1`, key[:]); err != nil {
-		return fmt.Errorf("uploads of mail %s: %w", key, err)
-	}
-	return nil
+	return vault.ForgetMail(ctx, tx, key)
 }
 
 // Forgetting says what to forget.

@@ -39,7 +39,7 @@ func TestForgettingReachesTheQueue(t *testing.T) {
 		}
 		return n
 	}
-	upload := jobs.Job{Key: "vault-1", Kind: "vault", Target: "assets", Owner: "bob@acmecorp.test", Payload: []byte(`{"to": "bob"}`)}
+	upload := jobs.Job{Key: "vault-" + key.String()[:16] + "-1", Kind: "vault", Target: "assets", Owner: "bob@acmecorp.test", Payload: []byte(`{"to": "bob"}`)}
 	sent := jobs.Job{Key: "copy-" + key.String()[:16] + "-1", Kind: "copy", Payload: []byte(`{}`)}
 	other := jobs.Job{Key: "copy-0000000000000000-1", Kind: "copy", Payload: []byte(`{}`)}
 	err = s.DB.Commit(t.Context(), nil, func(ctx context.Context, tx db.Tx) error {
@@ -53,8 +53,8 @@ func TestForgettingReachesTheQueue(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	in(`INSERT INTO uploads (job, target, sha256, size, mail, owner, wanted, path, sent, done) SELECT 'vault-1', 'assets', sha256, size, mail,
-		'bob@acmecorp.test', 'plan.pdf', '', 0, 0 FROM parts WHERE linked = 1`)
+	in(`INSERT INTO uploads (job, target, sha256, size, mail, owner, wanted, path, sent, done) SELECT $1, 'assets', sha256, size, mail,
+		'bob@acmecorp.test', 'plan.pdf', '', 0, 0 FROM parts WHERE linked = 1`, upload.Key)
 
 	var sum []byte
 	if err := s.DB.Read().QueryRow(`SELECT sha256 FROM uploads`).Scan(&sum); err != nil {
@@ -77,11 +77,11 @@ func TestForgettingReachesTheQueue(t *testing.T) {
 		t.Errorf("while a copy waits: %+v", r)
 	}
 	in(`UPDATE jobs SET state = 'done' WHERE key = $1`, sent.Key)
-	in(`UPDATE jobs SET state = 'running' WHERE key = 'vault-1'`)
+	in(`UPDATE jobs SET state = 'running' WHERE key = $1`, upload.Key)
 	if r := forget(); len(r.Refused) != 1 {
 		t.Errorf("while an upload runs: %+v", r)
 	}
-	in(`UPDATE jobs SET state = 'waiting' WHERE key = 'vault-1'`)
+	in(`UPDATE jobs SET state = 'waiting' WHERE key = $1`, upload.Key)
 	if r := forget(); len(r.Forgotten) != 1 || r.Files.Deleted != 1 {
 		t.Errorf("when it only waits: %+v", r)
 	}

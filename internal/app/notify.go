@@ -36,6 +36,12 @@ func (n *notifier) ready(status string) {
 	n.say(sd.SdNotifyReady, "STATUS="+status)
 }
 
+// tell says how things stand, at once.
+func (n *notifier) tell(status string) {
+	n.keep(status)
+	n.say("STATUS=" + oneLine(status))
+}
+
 // reloading says that the configuration is being read; ready ends it.
 func (n *notifier) reloading() {
 	lines := []string{sd.SdNotifyReloading}

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"cloakroom/internal/diskspace"
 )
 
 func TestWatchdogIsNotFedByACheckThatHangs(t *testing.T) {
@@ -66,10 +68,22 @@ func TestWatchdogIsNotFedByACheckThatHangs(t *testing.T) {
 }
 
 func TestSelfCheckTellsOfADiskThatIsThere(t *testing.T) {
-	if _, err := diskSpace(t.TempDir()); err != nil {
-		t.Error(err)
-	}
-	if _, err := diskSpace(filepath.Join(t.TempDir(), "gone")); err == nil {
-		t.Error("a data directory that is gone is well")
+	quiet := slog.New(slog.DiscardHandler)
+	dir := t.TempDir()
+	const all = 1 << 62 // bytes: more than any disk has
+	for _, c := range []struct {
+		name, dir, warning string
+		watermark          int64
+		fails              bool
+	}{
+		{name: "with room", dir: dir},
+		{name: "below the watermark", dir: dir, watermark: all, warning: "no links are made: disk of " + dir},
+		{name: "gone", dir: filepath.Join(dir, "gone"), fails: true},
+	} {
+		check := selfCheck{store: &Store{Dir: c.dir, Space: diskspace.New(c.watermark, quiet, c.dir)}}
+		warning, err := check.space()
+		if !strings.HasPrefix(warning, c.warning) || (warning == "") != (c.warning == "") || (err != nil) != c.fails {
+			t.Errorf("%s: %q, %v", c.name, warning, err)
+		}
 	}
 }

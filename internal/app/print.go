@@ -113,7 +113,19 @@ func PrintStats(w io.Writer, s Stats) error {
 		fmt.Fprintf(t, "saved by single instance\t\t%s\n", message.FormatSize(max(0, s.Saved)))
 		fmt.Fprintf(t, "kept to rebuild originals\t\t%s\n", message.FormatSize(s.Skeleton))
 		fmt.Fprintf(t, "links\t%d\t\n", s.Store.Links)
+		fmt.Fprintf(t, "free on the disk\t\t%s of %s%s\n", message.FormatSize(s.Disk.Free), message.FormatSize(s.Disk.Size), s.Disk.words())
 	})
+}
+
+// words tell when links stop, or that they have.
+func (d Disk) words() string {
+	switch {
+	case d.Low != "":
+		return "; no links are made (" + d.Low + ")"
+	case d.LowSpace == 0:
+		return ""
+	}
+	return "; links stop below " + message.FormatSize(d.LowSpace)
 }
 
 // mailLines tells what would be done to the mail as a whole.

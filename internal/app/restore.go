@@ -5,10 +5,12 @@ package app
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"cloakroom/flow"
@@ -44,13 +46,17 @@ type Restored struct {
 	SHA256    ledger.Hash `json:"sha256,omitzero"` // of the whole message
 	Where     string      `json:"where,omitempty"`
 	DKIM      []Signature `json:"dkim,omitempty"`
-	Error     string      `json:"error,omitempty"` // why it was not restored
+	// Nothing says why there is no original to restore: none was needed, or it was
+	// given up. That is no failure unless somebody asked for this very mail.
+	Nothing string `json:"nothing,omitempty"`
+	Error   string `json:"error,omitempty"` // why it was not restored
 }
 
 // Restore rebuilds mails one after the other. A mail that fails is told in its
 // result, and the next one is tried; the error is about what all depends on. Of
 // one mail nothing is handed out before all of it was rebuilt and is, byte for
-// byte, what came in. sink may be nil, to check only.
+// byte, what came in. A mail without an original is no failure. sink may be nil,
+// to check only.
 func (s *Store) Restore(ctx context.Context, keys []ledger.Key, sink Sink, signatures *SignatureCheck, tell func(Restored)) (failed int, err error) {
 	dir, err := spool.OpenDir(filepath.Join(s.Dir, "spool"))
 	if err != nil {
@@ -83,7 +89,11 @@ func (s *Store) restoreOne(ctx context.Context, dir *spool.Dir, key ledger.Key, 
 	buf := dir.New(flow.MaxMessage)
 	defer buf.Close()
 	sum := sha256.New()
-	if err := ledger.Rebuild(ctx, io.MultiWriter(buf, sum), m, s.openChecked); err != nil {
+	switch err := ledger.Rebuild(ctx, io.MultiWriter(buf, sum), m, s.openChecked); {
+	case errors.Is(err, ledger.ErrNoOriginal) && !hasLinks(m), errors.Is(err, ledger.ErrRetired):
+		r.Nothing = strings.TrimPrefix(err.Error(), "mail "+key.String()+": ")
+		return r
+	case err != nil:
 		return fail(err)
 	}
 	o := &Original{Mail: m, Body: buf, Size: buf.Size(), Sum: ledger.Hash(sum.Sum(nil))}
@@ -100,6 +110,11 @@ func (s *Store) restoreOne(ctx context.Context, dir *spool.Dir, key ledger.Key, 
 		}
 	}
 	return r
+}
+
+// hasLinks tells whether anything was taken out of a mail.
+func hasLinks(m *ledger.Mail) bool {
+	return slices.ContainsFunc(m.Parts, func(p ledger.Part) bool { return p.Linked })
 }
 
 // openChecked opens a blob whose content is compared with its name while it is
@@ -133,6 +148,10 @@ func (c *checkedBlob) Close() error { return c.f.Close() }
 func PrintRestored(w io.Writer, r Restored) {
 	if r.Error != "" {
 		fmt.Fprintf(w, "%s FAILED: %s\n", r.Mail.String()[:12], plain(r.Error))
+		return
+	}
+	if r.Nothing != "" {
+		fmt.Fprintf(w, "%s skipped: %s\n", r.Mail.String()[:12], plain(r.Nothing))
 		return
 	}
 	where := r.Where

@@ -104,21 +104,29 @@ func canonicalLines(r io.Reader) io.Reader {
 	if i := bytes.IndexByte(first, '\n'); i < 0 || i > 0 && first[i-1] == '\r' {
 		return in
 	}
-	out, w := io.Pipe()
-	go func() {
-		for {
-			line, err := in.ReadSlice('\n')
-			if n := len(line); n > 0 && line[n-1] == '\n' {
-				line = append(bytes.Clone(line[:n-1]), '\r', '\n')
-			}
-			if _, werr := w.Write(line); werr != nil {
-				return
-			}
-			if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
-				w.CloseWithError(err)
-				return
-			}
+	return &lineEnds{in: in}
+}
+
+// lineEnds puts a CR before each LF.
+type lineEnds struct {
+	in   *bufio.Reader
+	line []byte // what of it is still to be read
+	buf  []byte
+}
+
+func (l *lineEnds) Read(p []byte) (int, error) {
+	if len(l.line) == 0 {
+		line, err := l.in.ReadSlice('\n')
+		if len(line) == 0 && err != nil && !errors.Is(err, bufio.ErrBufferFull) {
+			return 0, err
 		}
-	}()
-	return out
+		l.buf = append(l.buf[:0], line...)
+		if k := len(line); k > 0 && line[k-1] == '\n' {
+			l.buf = append(l.buf[:k-1], '\r', '\n')
+		}
+		l.line = l.buf
+	}
+	n := copy(p, l.line)
+	l.line = l.line[n:]
+	return n, nil
 }

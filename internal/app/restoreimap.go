@@ -5,6 +5,7 @@ package app
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -31,7 +32,7 @@ type IMAPOptions struct {
 	// logs in, except on a loopback address.
 	URL      string
 	Password string
-	CAs      *tls.Config
+	CAs      *x509.CertPool // nil: the system's
 }
 
 // mailbox appends to one mailbox over one connection.
@@ -63,17 +64,37 @@ func NewIMAP(ctx context.Context, o IMAPOptions) (Sink, error) {
 	return m, nil
 }
 
-// ReadPassword reads the first line of a file.
-func ReadPassword(path string) (string, error) {
-	text, err := os.ReadFile(path)
+// ReadIMAPOptions reads the files that flags name: the password is the first line
+// of one, the certificates that sign the server's are in the other ("" for the
+// system's).
+func ReadIMAPOptions(address, password, ca string) (IMAPOptions, error) {
+	o := IMAPOptions{URL: address}
+	if password == "" {
+		return o, errors.New("--imap needs --imap-password-file")
+	}
+	text, err := os.ReadFile(password)
 	if err != nil {
-		return "", fmt.Errorf("password file: %w", err)
+		return o, fmt.Errorf("--imap-password-file: %w", err)
 	}
 	line, _, _ := strings.Cut(string(text), "\n")
-	return strings.TrimSuffix(line, "\r"), nil
+	if o.Password = strings.TrimSuffix(line, "\r"); o.Password == "" {
+		return o, fmt.Errorf("--imap-password-file: the first line of %s is empty", password)
+	}
+	if ca == "" {
+		return o, nil
+	}
+	certificates, err := os.ReadFile(ca)
+	if err != nil {
+		return o, fmt.Errorf("--imap-ca-file: %w", err)
+	}
+	o.CAs = x509.NewCertPool()
+	if !o.CAs.AppendCertsFromPEM(certificates) {
+		return o, fmt.Errorf("--imap-ca-file: no certificate (PEM) in %s", ca)
+	}
+	return o, nil
 }
 
-func (m *mailbox) connect(ctx context.Context, u *url.URL, cas *tls.Config) error {
+func (m *mailbox) connect(ctx context.Context, u *url.URL, cas *x509.CertPool) error {
 	port := u.Port()
 	if port == "" {
 		port = map[string]string{"imap": "143", "imaps": "993"}[u.Scheme]
@@ -84,12 +105,7 @@ func (m *mailbox) connect(ctx context.Context, u *url.URL, cas *tls.Config) erro
 		return err
 	}
 	m.conn = conn
-	cfg := &tls.Config{MinVersion: tls.VersionTLS12}
-	if cas != nil {
-		cfg = cas.Clone()
-	}
-	cfg.ServerName = u.Hostname()
-	cfg.NextProtos = nil
+	cfg := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: u.Hostname(), RootCAs: cas}
 	opt := &imapclient.Options{TLSConfig: cfg}
 	conn.SetDeadline(time.Now().Add(imapConnect))
 	switch {

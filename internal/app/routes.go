@@ -29,38 +29,49 @@ func routes(cfg *config.Config, marks, srs []byte) (*forward.Routes, error) {
 type snapshots struct {
 	current func() *config.Config
 	make    func(*config.Config) (*flow.Settings, error)
+	brake   *Brake
 	last    atomic.Pointer[snapshot]
 }
 
 type snapshot struct {
 	of       *config.Config
 	settings *flow.Settings
+	coasting *flow.Settings // during a pause
 }
 
 // newSnapshots makes the first one, whose error is the caller's to tell.
-func newSnapshots(current func() *config.Config, make func(*config.Config) (*flow.Settings, error)) (*snapshots, error) {
-	s := &snapshots{current: current, make: make}
-	cfg := current()
-	settings, err := make(cfg)
+func newSnapshots(current func() *config.Config, brake *Brake, make func(*config.Config) (*flow.Settings, error)) (*snapshots, error) {
+	s := &snapshots{current: current, make: make, brake: brake}
+	first, err := s.shoot(current())
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
-	s.last.Store(&snapshot{cfg, settings})
+	s.last.Store(first)
 	return s, nil
+}
+
+func (s *snapshots) shoot(cfg *config.Config) (*snapshot, error) {
+	made, err := s.make(cfg)
+	if err != nil {
+		return nil, err
+	}
+	slow, err := coasting(made, cfg.Rules)
+	return &snapshot{cfg, made, slow}, err
 }
 
 // settings are those of the configuration in force, or the last that could be
 // made: a reload checks what it takes into force, so that is not expected to
-// differ.
+// differ. During a pause little of them is left.
 func (s *snapshots) settings() *flow.Settings {
 	last, cfg := s.last.Load(), s.current()
-	if last.of == cfg {
-		return last.settings
+	if last.of != cfg {
+		if next, err := s.shoot(cfg); err == nil {
+			s.last.Store(next)
+			last = next
+		}
 	}
-	settings, err := s.make(cfg)
-	if err != nil {
-		return last.settings
+	if s.brake.On() != nil {
+		return last.coasting
 	}
-	s.last.Store(&snapshot{cfg, settings})
-	return settings
+	return last.settings
 }

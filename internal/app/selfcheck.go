@@ -6,23 +6,21 @@ package app
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
-
-	"cloakroom/internal/config"
 	"cloakroom/internal/db"
+	"cloakroom/internal/diskspace"
+	"cloakroom/message"
 	"cloakroom/milter"
 )
 
-// lowDisk is the free space in bytes below which the status says so: a few of
-// the largest messages that MTAs commonly take (50 MB), with their attachments
-// kept beside them.
+// lowDisk is the free space in bytes below which the status says so where
+// store.low_space is 0: a few of the largest messages that MTAs commonly take (50
+// MB), with their attachments kept beside them.
 const lowDisk = 512 << 20
 
 // selfCheck knows what to look at.
@@ -44,7 +42,7 @@ func (c *selfCheck) run(ctx context.Context) (warning string, err error) {
 			return "", fmt.Errorf("milter: %w", err)
 		}
 	}
-	return diskSpace(c.store.Dir)
+	return c.space()
 }
 
 // database reads by the readers' connections, and goes through a commit that
@@ -114,22 +112,20 @@ func negotiate(conn net.Conn) error {
 	return err
 }
 
-// diskSpace looks at the file system of the data directory.
-func diskSpace(dir string) (warning string, err error) {
-	var fs unix.Statfs_t
-	for {
-		if err = unix.Statfs(dir, &fs); !errors.Is(err, unix.EINTR) {
-			break
-		}
+// space looks at the disks of the data. Where links stop by configuration, that
+// is what somebody should know of; else a disk that is about to be full.
+func (c *selfCheck) space() (warning string, err error) {
+	if low := c.store.Space.Low(); low != "" {
+		return "no links are made: " + low, nil
 	}
-	if err != nil {
-		return "", fmt.Errorf("data directory %s: %w", dir, err)
-	}
-	if free := int64(fs.Bavail) * int64(fs.Bsize); free < lowDisk {
-		return fmt.Sprintf("only %s free on the disk of %s", config.FormatSize(free), dir), nil
-	}
-	if fs.Files > 0 && fs.Ffree == 0 {
-		return "no inode is free on the disk of " + dir, nil
+	u, err := diskspace.Of(c.store.Dir)
+	switch {
+	case err != nil:
+		return "", err
+	case u.Free < lowDisk && c.store.Space.Watermark() == 0:
+		return fmt.Sprintf("only %s free on the disk of %s", message.FormatSize(u.Free), c.store.Dir), nil
+	case u.Inodes > 0 && u.FreeInodes == 0:
+		return "no inode is free on the disk of " + c.store.Dir, nil
 	}
 	return "", nil
 }
@@ -137,6 +133,6 @@ func diskSpace(dir string) (warning string, err error) {
 // statusLine is what systemctl status shows of a daemon that is well.
 func (d *daemon) statusLine() string {
 	cfg := d.live.Current()
-	return fmt.Sprintf("mode %s, %d rules, milter on %s, since %s", cfg.Mode, len(cfg.Rules), cfg.Milter.Listen,
+	return d.brake.status() + fmt.Sprintf("mode %s, %d rules, milter on %s, since %s", cfg.Mode, len(cfg.Rules), cfg.Milter.Listen,
 		time.Now().Format("2006-01-02 15:04"))
 }

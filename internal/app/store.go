@@ -16,11 +16,13 @@ import (
 	"cloakroom/flow"
 	"cloakroom/internal/config"
 	"cloakroom/internal/db"
+	"cloakroom/internal/diskspace"
 	"cloakroom/internal/jobs"
 	"cloakroom/internal/secret"
 	"cloakroom/ledger"
 	"cloakroom/ledger/audit"
 	"cloakroom/ledger/hours"
+	"cloakroom/ledger/tally"
 	"cloakroom/sisa"
 	"cloakroom/sisa/blob"
 	"cloakroom/vault"
@@ -37,17 +39,20 @@ const (
 
 // Migrations make the whole schema, in order.
 func Migrations() []db.Migration {
-	return slices.Concat(ledger.Migrations, sisa.Migrations, jobs.Migrations, vault.Migrations, hours.Migrations, audit.Migrations)
+	return slices.Concat(ledger.Migrations, sisa.Migrations, jobs.Migrations, vault.Migrations, hours.Migrations, audit.Migrations, tally.Migrations)
 }
 
 // Store is an open data directory.
 type Store struct {
 	Dir    string
+	Brake  *Brake // has mail pass untouched
 	DB     *db.DB
 	Blobs  *blob.Local
 	Links  *sisa.Links
 	Jobs   *jobs.Store
 	Secret *secret.Secret
+	// Space watches the disks that are written to while mail comes in.
+	Space *diskspace.Watch
 }
 
 // OpenBeside opens the data directory of cfg for a command; with create it is
@@ -67,8 +72,13 @@ func HasStore(cfg *config.Config) bool {
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
-// databaseName is the database in the data directory.
-const databaseName = "cloakroom.db"
+// What is in the data directory, besides the secret and the lock.
+const (
+	databaseName = "cloakroom.db"
+	blobsName    = "blobs"
+	journalName  = "journal"
+	spoolName    = "spool"
+)
 
 // openStore opens the data directory; a frozen schema is not changed.
 func openStore(ctx context.Context, cfg *config.Config, create, frozen bool, log *slog.Logger) (*Store, error) {
@@ -89,14 +99,15 @@ func openStore(ctx context.Context, cfg *config.Config, create, frozen bool, log
 			return nil, err
 		}
 	}
-	s := &Store{Dir: cfg.Data}
+	s := &Store{Dir: cfg.Data, Brake: NewBrake(cfg.Data), Space: watchSpace(cfg, log)}
 	if s.Secret, err = openSecret(cfg, !exists); err != nil {
 		return nil, err
 	}
-	if s.Blobs, err = blob.OpenLocal(filepath.Join(cfg.Data, "blobs")); err != nil {
+	config.GiveLogKey(log, LogKey(s.Secret))
+	if s.Blobs, err = blob.OpenLocal(filepath.Join(cfg.Data, blobsName)); err != nil {
 		return nil, err
 	}
-	s.DB, err = db.Open(ctx, db.Options{Path: path, Journal: filepath.Join(cfg.Data, "journal"), Frozen: frozen, Log: log}, Migrations()...)
+	s.DB, err = db.Open(ctx, db.Options{Path: path, Journal: filepath.Join(cfg.Data, journalName), Frozen: frozen, Log: log}, Migrations()...)
 	if err != nil {
 		return nil, err
 	}
@@ -107,6 +118,16 @@ func openStore(ctx context.Context, cfg *config.Config, create, frozen bool, log
 	}
 	return s, nil
 }
+
+// watchSpace watches the data directory and those in it that may be mounted from
+// elsewhere.
+func watchSpace(cfg *config.Config, log *slog.Logger) *diskspace.Watch {
+	return diskspace.New(cfg.Store.LowSpace, log, cfg.Data, filepath.Join(cfg.Data, blobsName),
+		filepath.Join(cfg.Data, journalName), filepath.Join(cfg.Data, spoolName))
+}
+
+// LogKey is the key of the hashes in logs with log.addresses: hashed.
+func LogKey(s *secret.Secret) []byte { return s.Derive(config.AddressLabel) }
 
 // OpenSecret reads the secret that is there; none is made.
 func OpenSecret(cfg *config.Config) (*secret.Secret, error) { return openSecret(cfg, false) }
@@ -152,6 +173,17 @@ type Stats struct {
 	// Saved is what single instance saves: bytes of attachments that came,
 	// less the bytes of the blobs that keep them.
 	Saved int64 `json:"saved"`
+	Disk  Disk  `json:"disk"`
+}
+
+// Disk is the room on the disk of the data directory, in bytes.
+type Disk struct {
+	Free int64 `json:"free"`
+	Size int64 `json:"size"`
+	// LowSpace is the free space below which no links are made.
+	LowSpace int64 `json:"low_space"`
+	// Low says why none are made now; "" where they are.
+	Low string `json:"low,omitempty"`
 }
 
 // Stats reads the sums of the store.
@@ -164,5 +196,10 @@ func (s *Store) Stats(ctx context.Context) (Stats, error) {
 	if err != nil {
 		return Stats{}, err
 	}
-	return Stats{Stats: mails, Store: kept, Saved: mails.Received - kept.Bytes}, nil
+	room, err := diskspace.Of(s.Dir)
+	if err != nil {
+		return Stats{}, err
+	}
+	return Stats{Stats: mails, Store: kept, Saved: mails.Received - kept.Bytes,
+		Disk: Disk{Free: room.Free, Size: room.Size, LowSpace: s.Space.Watermark(), Low: s.Space.Low()}}, nil
 }

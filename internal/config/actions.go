@@ -58,6 +58,18 @@ func actionTree(value any) (any, bool) {
 		if a.Options.Forwarded {
 			add("forwarded", true)
 		}
+		if a.Options.Access != "" {
+			add("access", a.Options.Access)
+		}
+		if a.Options.PasswordFile != "" {
+			add("password_file", a.Options.PasswordFile)
+		}
+		if a.Options.Downloads != 0 {
+			add("downloads", a.Options.Downloads)
+		}
+		if a.Options.Notify {
+			add("notify", true)
+		}
 	case policy.VaultAction:
 		if a.Never {
 			return false, true

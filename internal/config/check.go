@@ -24,6 +24,7 @@ func (c *checker) check() {
 	c.oneOf("mode", c.cfg.Mode, ModeEnforce, ModeObserve)
 	c.oneOf("log.level", c.cfg.Log.Level, "debug", "info", "warn", "error")
 	c.oneOf("log.format", c.cfg.Log.Format, "text", "json")
+	c.oneOf("log.addresses", c.cfg.Log.Addresses, AddressesPlain, AddressesHashed)
 	c.oneOf("milter.on_error", c.cfg.Milter.OnError, OnErrorTempfail, OnErrorAccept)
 	if c.cfg.Data == "" {
 		c.fail("data", "is empty; name the folder that keeps everything, such as /var/lib/cloakroom")

@@ -37,6 +37,12 @@ const (
 	OnErrorAccept   = "accept"
 )
 
+// What `log.addresses` can be.
+const (
+	AddressesPlain  = "plain"
+	AddressesHashed = "hashed"
+)
+
 // Config is the whole configuration, defaults filled in, paths absolute and
 // domains in their ASCII form. It is a snapshot: nothing changes it after
 // Parse has returned it, so that any number of goroutines may read it.
@@ -117,7 +123,13 @@ type Config struct {
 	policy  *policy.Set       // Rules, compiled
 	secrets map[string][]byte // the files that Coexistence names, read
 	wording *message.Wording  // Notice, its files read
+
+	passwords map[string]string // the hashes in the files that Rules name
 }
+
+// LinkPasswords gives the hashes of passwords in the files that rules name, by
+// their paths there.
+func (c *Config) LinkPasswords() map[string]string { return c.passwords }
 
 // Wording gives the texts of the notice.
 func (c *Config) Wording() *message.Wording { return c.wording }
@@ -136,6 +148,11 @@ type Log struct {
 
 	// Format is text for people or json for machines.
 	Format string `yaml:"format"`
+
+	// Addresses is plain, or hashed to keep people out of the log: mail addresses,
+	// places in a vault and whatever an error quotes are replaced by hashes under
+	// a key from the secret. `cloakroom log hash ADDRESS` tells an address' hash.
+	Addresses string `yaml:"addresses"`
 }
 
 // Milter is the section about the MTA's side. on_error stands in it for the
@@ -160,7 +177,7 @@ func Default() Config {
 		Verifiers:   []string{},
 		Data:        "/var/lib/cloakroom",
 		Mode:        ModeEnforce,
-		Log:         Log{Level: "info", Format: "text"},
+		Log:         Log{Level: "info", Format: "text", Addresses: AddressesPlain},
 		Milter:      Milter{Config: milter.DefaultConfig(), OnError: OnErrorTempfail},
 		Web:         web.DefaultConfig(),
 		Admin:       admin.DefaultConfig(),
@@ -183,6 +200,7 @@ func (c *Config) resolve(folder string) {
 	c.Notice = c.Notice.Resolve(folder)
 	c.Vault = c.Vault.resolve(folder)
 	c.Coexistence = c.Coexistence.Resolve(folder)
+	c.resolveRules(folder)
 	for _, path := range []*string{&c.Data, &c.SecretFile} {
 		if *path != "" && !filepath.IsAbs(*path) {
 			*path = filepath.Join(folder, *path)

@@ -52,7 +52,8 @@ func (l *Live) Reload() (restart []string, warnings []Warning, err error) {
 func reloadable(path string) bool {
 	top, _, _ := strings.Cut(path, ".")
 	top, _, _ = strings.Cut(top, "[")
-	return slices.Contains([]string{"domains", "trusted", "verifiers", "mode", "notice", "coexistence", "rules"}, top) || path == "milter.on_error"
+	return slices.Contains([]string{"domains", "trusted", "verifiers", "mode", "notice", "coexistence", "rules"}, top) ||
+		slices.Contains([]string{"milter.on_error", "store.low_space", "store.when_low"}, path)
 }
 
 // RestartKeys lists the keys that differ between two configurations and take

@@ -67,6 +67,7 @@ func Parse(name string, data []byte) (*Config, []Warning, error) {
 	c.check()
 	cfg.resolve(folder)
 	c.secrets()
+	c.linkPasswords()
 	c.vaultFiles()
 	c.webFiles()
 	c.notice()

@@ -31,6 +31,9 @@ func (c *checker) rules() {
 		for i, o := range set.VaultTargets() {
 			c.ruleTarget(fmt.Sprintf("rules[%d].vault", i), o)
 		}
+		for i, o := range set.LinkNeeds() {
+			c.linkNeeds(fmt.Sprintf("rules[%d]", i), o)
+		}
 		for i, alternate := range set.ForwardAlternates() {
 			c.alternate(fmt.Sprintf("rules[%d].forward.alternate", i), alternate)
 		}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -115,12 +116,13 @@ func (p *postgres) once(ctx context.Context, entry Entry, f func(context.Context
 	}
 	defer tx.Rollback() // after Commit it does nothing
 	var lines []byte
-	err = protect(ctx, tx, func(ctx context.Context, tx Tx) error {
+	inner, more := collecting(ctx)
+	err = protect(inner, tx, func(ctx context.Context, tx Tx) error {
 		if err := f(ctx, tx); err != nil || p.journal == nil {
 			return err
 		}
 		var err error
-		lines, err = appendLines(nil, entry, p.now())
+		lines, err = appendLines(nil, slices.Concat(entry, *more), p.now())
 		return err
 	}, p.log)
 	if err != nil {

@@ -112,6 +112,7 @@ func writerDSN(path string) string {
 			pragma("journal_size_limit", sqliteWALKeep),
 			pragma("cache_size", -sqliteWriterCache),
 			pragma("mmap_size", 0),
+			pragma("temp_store", 2), // memory: what a savepoint may have to take back would else go to a temporary file
 		},
 	})
 }

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -181,7 +182,7 @@ func (w *writer) run(batch []*request) error {
 		if !r.state.CompareAndSwap(queued, started) {
 			continue
 		}
-		if err := w.runOne(r); err != nil {
+		if err := w.runOne(r, len(batch) == 1); err != nil {
 			w.dropConn()
 			return fmt.Errorf("db: transaction: %w", err)
 		}
@@ -212,15 +213,21 @@ func (w *writer) run(batch []*request) error {
 // kept for the next batch.
 const maxKeptLines = 1 << 20
 
-// runOne runs a request in its savepoint. The error it returns means that the
-// whole transaction is lost.
-func (w *writer) runOne(r *request) error {
-	if err := w.conn.exec("SAVEPOINT one"); err != nil {
+// runOne runs a request in its savepoint, or without one where it has the
+// transaction to itself: SQLite then need not copy each page before it changes.
+// The error it returns means that the whole transaction is lost.
+func (w *writer) runOne(r *request, alone bool) error {
+	savepoint := w.conn.exec
+	if alone {
+		savepoint = func(string) error { return nil }
+	}
+	if err := savepoint("SAVEPOINT one"); err != nil {
 		return err
 	}
 	mark := len(w.lines)
 	tx := &writerTx{conn: w.conn}
-	r.err = protect(r.ctx, tx, func(ctx context.Context, _ Tx) error {
+	ctx, more := collecting(r.ctx)
+	r.err = protect(ctx, tx, func(ctx context.Context, _ Tx) error {
 		if err := r.f(ctx, tx); err != nil {
 			return err
 		}
@@ -231,18 +238,18 @@ func (w *writer) runOne(r *request) error {
 			return nil
 		}
 		var err error
-		w.lines, err = appendLines(w.lines, r.entry, w.now())
+		w.lines, err = appendLines(w.lines, slices.Concat(r.entry, *more), w.now())
 		return err
 	}, w.log)
 	tx.end()
 	if r.err == nil {
-		return w.conn.exec("RELEASE one")
+		return savepoint("RELEASE one")
 	}
 	w.lines = w.lines[:mark]
-	if err := w.conn.exec("ROLLBACK TO one"); err != nil {
+	if err := savepoint("ROLLBACK TO one"); err != nil {
 		return errors.Join(r.err, err)
 	}
-	return w.conn.exec("RELEASE one")
+	return savepoint("RELEASE one")
 }
 
 func (w *writer) begin() error {

@@ -203,6 +203,9 @@ func (s *Store) now(ctx context.Context, q db.Tx) (time.Time, error) {
 // putBack ends a claim without success. The fence stays: a worker that did
 // finish the job after all may still say so, as long as no other took it.
 func (s *Store) putBack(ctx context.Context, tx db.Tx, key string, next State, delay time.Duration, reason string) error {
+	if next == Failed {
+		db.Also(ctx, db.Fact{Kind: factJob, Data: turned{Key: key, How: howFailed, Error: clean(reason, maxErrorText)}})
+	}
 	_, err := tx.ExecContext(ctx, s.sql(`UPDATE jobs SET state = $2, not_before = {now} + $3, lease_until = 0, last_error = $4,
 		updated = {now} WHERE key = $1`), key, string(next), delay.Milliseconds(), clean(reason, maxErrorText))
 	return err

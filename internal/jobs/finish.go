@@ -21,22 +21,34 @@ type effectError struct{ error }
 
 func (e effectError) Unwrap() error { return e.error }
 
-// ended is the journal's line for a job that will not run again: a database
-// that is rebuilt must not send a copy twice.
-type ended struct {
-	Key string `json:"key"`
-	How string `json:"how"`
+// turned is the journal's line about what became of a job: a database that is
+// rebuilt must not send a copy twice, nor begin what an administrator stopped.
+type turned struct {
+	Key   string `json:"key"`
+	How   string `json:"how"`
+	Error string `json:"error,omitempty"` // why it failed
 }
 
-// How a job ends for good.
+// What becomes of a job, in the journal.
 const (
-	howDone    = "done"
-	howDropped = "dropped"
-	howStays   = "stays" // it was to be dropped, and is under way meanwhile
+	howDone     = "done"
+	howDropped  = "dropped"
+	howFailed   = "failed"
+	howHeld     = "held"
+	howReleased = "released"
+	howRetried  = "retried"
+	howStays    = "stays" // it was to be changed, and is under way meanwhile
+)
+
+// The kinds of this package's lines in the journal: a Job or turned, and what
+// an administrator did to a whole target.
+const (
+	factJob    = "job"
+	factTarget = "target"
 )
 
 func journal(how, key string) db.Entry {
-	return db.Entry{{Kind: "job", Data: ended{key, how}}}
+	return db.Entry{{Kind: factJob, Data: turned{Key: key, How: how}}}
 }
 
 // Complete marks a job as done and runs effect, which may be nil, in the same

@@ -19,24 +19,24 @@ const changeBatch = 200
 // Hold keeps waiting jobs from being taken. Jobs under way are left alone. It
 // tells how many it changed, also beside an error.
 func (s *Store) Hold(ctx context.Context, f Filter) (int, error) {
-	return s.change(ctx, "hold jobs", f, []State{Waiting},
-		`UPDATE jobs SET state = 'held', updated = {now} WHERE key = $1 AND state = 'waiting'`)
+	return s.changeEach(ctx, "hold jobs", f, []State{Waiting}, action{how: howHeld,
+		text: `UPDATE jobs SET state = 'held', updated = {now} WHERE key = $1 AND state = 'waiting'`})
 }
 
 // Release ends Hold: the jobs are due at once.
 func (s *Store) Release(ctx context.Context, f Filter) (int, error) {
 	defer s.Wake()
-	return s.change(ctx, "release jobs", f, []State{Held},
-		`UPDATE jobs SET state = 'waiting', not_before = {now}, updated = {now} WHERE key = $1 AND state = 'held'`)
+	return s.changeEach(ctx, "release jobs", f, []State{Held}, action{how: howReleased,
+		text: `UPDATE jobs SET state = 'waiting', not_before = {now}, updated = {now} WHERE key = $1 AND state = 'held'`})
 }
 
 // Retry makes failed jobs, and those that wait after a failure, due at once;
 // their attempts and age count anew.
 func (s *Store) Retry(ctx context.Context, f Filter) (int, error) {
 	defer s.Wake()
-	return s.change(ctx, "retry jobs", f, []State{Failed, Waiting},
-		`UPDATE jobs SET state = 'waiting', not_before = {now}, attempts = 0, since = {now}, updated = {now}
-			WHERE key = $1 AND state IN ('failed', 'waiting')`)
+	return s.changeEach(ctx, "retry jobs", f, []State{Failed, Waiting}, action{how: howRetried,
+		text: `UPDATE jobs SET state = 'waiting', not_before = {now}, attempts = 0, since = {now}, updated = {now}
+			WHERE key = $1 AND state IN ('failed', 'waiting')`})
 }
 
 // Drop deletes jobs for good, all but those under way. A repeated mail makes
@@ -106,16 +106,16 @@ func (s *Store) changeEach(ctx context.Context, what string, f Filter, from []St
 }
 
 func (s *Store) changePage(ctx context.Context, page []Job, a action) (int, error) {
-	ends := make([]*ended, len(page))
+	ends := make([]*turned, len(page))
 	for i := range page {
-		ends[i] = &ended{Key: page[i].Key}
+		ends[i] = &turned{Key: page[i].Key}
 	}
 	// All nodes lock the rows in one order.
-	slices.SortFunc(ends, func(a, b *ended) int { return strings.Compare(a.Key, b.Key) })
+	slices.SortFunc(ends, func(a, b *turned) int { return strings.Compare(a.Key, b.Key) })
 	var entry db.Entry
 	if a.how != "" {
 		for _, e := range ends {
-			entry = append(entry, db.Fact{Kind: "job", Data: e})
+			entry = append(entry, db.Fact{Kind: factJob, Data: e})
 		}
 	}
 	changed := 0

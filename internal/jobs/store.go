@@ -33,10 +33,12 @@ type Store struct {
 	db    *db.DB
 	opt   Options
 	clock string // SQL: the database's time in milliseconds
+	add   string // SQL: enqueue with that clock
 
 	mu      sync.Mutex
 	waiters map[chan struct{}]bool // of this process's pools
 	turn    uint                   // which target is served first
+	targets sync.Map               // [2]string{kind, target} of those seen committed; they are never deleted
 }
 
 // clocks are the time in milliseconds since 1970 as an SQL expression, constant
@@ -65,6 +67,7 @@ func New(ctx context.Context, d *db.DB, o Options) (*Store, error) {
 		err := d.Read().QueryRowContext(ctx, `SELECT `+clock).Scan(&ms)
 		if err == nil {
 			s.clock = clock
+			s.add = s.sql(insertJob)
 			return s, nil
 		}
 		errs = append(errs, err)
@@ -82,6 +85,12 @@ func (s *Store) retry(kind string) Retry {
 	return DefaultRetry()
 }
 
+// insertJob asks for the time once: the statement runs in the mail path.
+const insertJob = `INSERT INTO jobs (key, kind, target, owner, payload, state, attempts, not_before,
+	lease_until, node, fence, last_error, created, since, updated)
+	SELECT $1, $2, $3, $4, $5, 'waiting', 0, CASE CAST($6 AS BIGINT) WHEN 0 THEN t.now ELSE CAST($6 AS BIGINT) END,
+		0, '', 0, '', t.now, t.now, t.now FROM (SELECT {now} AS now) t WHERE true ON CONFLICT (key) DO NOTHING`
+
 // Enqueue adds a job in the caller's transaction. A job with the same key that
 // is there already, in whatever state, stays as it is: a mail that comes twice
 // is worked once. After the commit the caller calls Wake.
@@ -96,10 +105,7 @@ func (s *Store) Enqueue(ctx context.Context, tx db.Tx, j Job) error {
 	if !j.NotBefore.IsZero() {
 		notBefore = j.NotBefore.UnixMilli()
 	}
-	_, err := tx.ExecContext(ctx, s.sql(`INSERT INTO jobs (key, kind, target, owner, payload, state, attempts, not_before,
-		lease_until, node, fence, last_error, created, since, updated)
-		VALUES ($1, $2, $3, $4, $5, 'waiting', 0, CASE CAST($6 AS BIGINT) WHEN 0 THEN {now} ELSE CAST($6 AS BIGINT) END,
-		0, '', 0, '', {now}, {now}, {now}) ON CONFLICT (key) DO NOTHING`),
+	_, err := tx.ExecContext(ctx, s.add,
 		j.Key, j.Kind, j.Target, clean(j.Owner, maxName), []byte(j.Payload), notBefore)
 	if err != nil {
 		return fmt.Errorf("enqueue job %s: %w", j.Key, err)

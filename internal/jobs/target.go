@@ -31,7 +31,21 @@ type Target struct {
 // Down tells whether its jobs wait for a probe.
 func (t Target) Down() bool { return t.Failures > 0 }
 
+// addTarget sees to it that a target of a new job has its row.
 func (s *Store) addTarget(ctx context.Context, tx db.Tx, kind, target string) error {
+	name := [2]string{kind, target}
+	if _, ok := s.targets.Load(name); ok {
+		return nil
+	}
+	// Read outside of the transaction: what is seen there is not taken back.
+	var n int
+	if err := s.db.Read().QueryRowContext(ctx, `SELECT COUNT(*) FROM job_targets WHERE kind = $1 AND target = $2`, kind, target).Scan(&n); err != nil {
+		return err
+	}
+	if n > 0 {
+		s.targets.Store(name, nil)
+		return nil
+	}
 	_, err := tx.ExecContext(ctx, s.sql(`INSERT INTO job_targets (kind, target, held, failures, probe, probe_at, last_error, changed)
 		VALUES ($1, $2, 0, 0, '', 0, '', {now}) ON CONFLICT (kind, target) DO NOTHING`), kind, target)
 	return err
@@ -91,7 +105,8 @@ func (s *Store) TryTarget(ctx context.Context, kind, target string) error {
 }
 
 func (s *Store) setHeld(ctx context.Context, kind, target string, held int) error {
-	err := s.db.Commit(ctx, nil, func(ctx context.Context, tx db.Tx) error {
+	fact := stopped{kind, target, held == 1}
+	err := s.db.Commit(ctx, db.Entry{{Kind: factTarget, Data: fact}}, func(ctx context.Context, tx db.Tx) error {
 		if err := s.addTarget(ctx, tx, kind, target); err != nil {
 			return err
 		}

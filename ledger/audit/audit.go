@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"database/sql"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -84,11 +85,39 @@ func add(ctx context.Context, d *db.DB, id []byte, step int, a Act) error {
 	if step > 0 {
 		at = a.Ended
 	}
-	return d.Commit(ctx, db.Entry{{Kind: "audit", Data: a}}, func(ctx context.Context, tx db.Tx) error {
-		_, err := tx.ExecContext(ctx, `INSERT INTO audit (id, step, at, actor, door, action, object, outcome)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`, id, step, at.UnixMilli(), a.Actor, a.Door, a.Action, a.Object, a.Outcome)
-		return err
+	return d.Commit(ctx, db.Entry{{Kind: fact, Data: a}}, func(ctx context.Context, tx db.Tx) error {
+		return insert(ctx, tx, id, step, at, a, "")
 	})
+}
+
+// fact is the kind of this package's lines in the journal.
+const fact = "audit"
+
+func insert(ctx context.Context, tx db.Tx, id []byte, step int, at time.Time, a Act, conflict string) error {
+	_, err := tx.ExecContext(ctx, `INSERT INTO audit (id, step, at, actor, door, action, object, outcome)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`+conflict, id, step, at.UnixMilli(), a.Actor, a.Door, a.Action, a.Object, a.Outcome)
+	return err
+}
+
+// Replay does again what a line of the journal tells, and reports whether the
+// line is of this package. It may be repeated.
+func Replay(ctx context.Context, tx db.Tx, r db.Record) (known bool, err error) {
+	if r.Kind != fact {
+		return false, nil
+	}
+	var a Act
+	if err := json.Unmarshal(r.Data, &a); err != nil {
+		return true, err
+	}
+	id, err := hex.DecodeString(a.ID)
+	if err != nil {
+		return true, fmt.Errorf("id of an act: %w", err)
+	}
+	step, at := 0, a.At
+	if !a.Ended.IsZero() {
+		step, at = 1, a.Ended
+	}
+	return true, insert(ctx, tx, id, step, at, a, ` ON CONFLICT (id, step) DO NOTHING`)
 }
 
 func clean(s string) string {

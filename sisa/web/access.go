@@ -25,7 +25,7 @@ const (
 type Access struct {
 	Mode       string
 	Recipients []string // addresses; for AccessRecipients
-	Password   string   // made by HashPassword; for AccessPassword
+	Password   string   // made by sisa.HashPassword; for AccessPassword
 }
 
 // Gate tells how a link is guarded. It is asked for links that exist and are in
@@ -183,7 +183,7 @@ func (s *Site) takePassword(x *exchange, linkID, token string, access Access) {
 	case <-x.r.Context().Done():
 		return
 	}
-	right, err := checkPassword(access.Password, x.r.PostForm.Get("password"))
+	right, err := sisa.CheckPassword(access.Password, x.r.PostForm.Get("password"))
 	if err != nil {
 		s.fail(x, http.StatusInternalServerError, err)
 		return

@@ -5,12 +5,9 @@ package web
 
 import (
 	"crypto/hmac"
-	"crypto/pbkdf2"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"net/mail"
 	"strconv"
@@ -27,13 +24,6 @@ const (
 	maxCodeInput = 40              // bytes that are looked at, with spaces
 
 	sessionCookie = "cloakroom"
-
-	passwordScheme     = "pbkdf2-sha256"
-	passwordIterations = 600_000 // what OWASP's Password Storage Cheat Sheet asks of PBKDF2-HMAC-SHA256
-	maxIterations      = 10_000_000
-	passwordSalt       = 16   // bytes
-	passwordHash       = 32   // bytes
-	maxPassword        = 1000 // bytes
 )
 
 // sum is a MAC over fields, under a label of its own. Lengths keep the fields apart.
@@ -100,42 +90,4 @@ func normalAddress(text string) (string, bool) {
 		return "", false // also "Bob <bob@…>" and anything with a line break
 	}
 	return strings.ToLower(text), true
-}
-
-// HashPassword gives what Access.Password holds for a password.
-func HashPassword(password string) (string, error) {
-	if password == "" || len(password) > maxPassword {
-		return "", fmt.Errorf("a password must have 1 to %d bytes", maxPassword)
-	}
-	salt := make([]byte, passwordSalt)
-	rand.Read(salt)
-	hash, err := pbkdf2.Key(sha256.New, password, salt, passwordIterations, passwordHash)
-	if err != nil {
-		return "", fmt.Errorf("hash password: %w", err)
-	}
-	b64 := base64.RawStdEncoding
-	return strings.Join([]string{passwordScheme, strconv.Itoa(passwordIterations), b64.EncodeToString(salt), b64.EncodeToString(hash)}, "$"), nil
-}
-
-// checkPassword tells whether a password has a hash.
-func checkPassword(hashed, password string) (bool, error) {
-	errBad := errors.New("the link's password hash is malformed")
-	f := strings.Split(hashed, "$")
-	if len(f) != 4 || f[0] != passwordScheme {
-		return false, errBad
-	}
-	iterations, err := strconv.Atoi(f[1])
-	salt, err2 := base64.RawStdEncoding.DecodeString(f[2])
-	want, err3 := base64.RawStdEncoding.DecodeString(f[3])
-	if errors.Join(err, err2, err3) != nil || iterations < 1 || iterations > maxIterations || len(want) != passwordHash {
-		return false, errBad
-	}
-	if len(password) > maxPassword {
-		return false, nil
-	}
-	got, err := pbkdf2.Key(sha256.New, password, salt, iterations, passwordHash)
-	if err != nil {
-		return false, fmt.Errorf("check password: %w", err)
-	}
-	return hmac.Equal(got, want), nil
 }

@@ -22,11 +22,17 @@ const env = "CLOAKROOM_TEST_SMALL_DISK"
 // returns too. Root is not needed where user namespaces are allowed.
 func Dir(t *testing.T) string {
 	t.Helper()
+	return With(t, "size=1m")
+}
+
+// With is Dir with other options of tmpfs, such as nr_inodes.
+func With(t *testing.T, options string) string {
+	t.Helper()
 	if dir := os.Getenv(env); dir != "" {
 		if err := syscall.Mount("none", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
 			t.Fatal(err)
 		}
-		if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"); err != nil {
+		if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, options); err != nil {
 			t.Fatal(err)
 		}
 		return dir

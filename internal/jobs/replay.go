@@ -1,0 +1,130 @@
+package jobs
+
+// Reading the journal back: what waits, what is done, and what an administrator
+// stopped.
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"cloakroom/internal/db"
+)
+
+// stopped is the journal's line about a target that was held or released.
+type stopped struct {
+	Kind   string `json:"kind"`
+	Target string `json:"target"`
+	Held   bool   `json:"held"`
+}
+
+// Replayed is what a line of the journal was about.
+type Replayed struct {
+	Known   bool   // the line is of this package
+	Dropped string // the key of a job that was deleted; "" for none
+}
+
+// journalled is either form of a line about a job.
+type journalled struct {
+	Job
+	How   string `json:"how"`
+	Error string `json:"error"`
+}
+
+// what a line does to a job that is there: $2 is when, $3 why it failed.
+var turns = map[string]string{
+	howDone:     `UPDATE jobs SET state = 'done', lease_until = 0, last_error = $3, updated = $2 WHERE key = $1`,
+	howFailed:   `UPDATE jobs SET state = 'failed', lease_until = 0, last_error = $3, updated = $2 WHERE key = $1 AND state <> 'done'`,
+	howHeld:     `UPDATE jobs SET state = 'held', updated = $2 WHERE key = $1 AND state = 'waiting'`,
+	howReleased: `UPDATE jobs SET state = 'waiting', not_before = $2, updated = $2 WHERE key = $1 AND state = 'held'`,
+	howRetried: `UPDATE jobs SET state = 'waiting', not_before = $2, attempts = 0, since = $2, updated = $2
+		WHERE key = $1 AND state IN ('failed', 'waiting')`,
+}
+
+// Replay does again what a line of the journal tells. It may be repeated. Jobs
+// that were done are remembered for keep, as Purge is told: what came later than
+// that was another job of the same key.
+func (s *Store) Replay(ctx context.Context, tx db.Tx, r db.Record, keep time.Duration) (Replayed, error) {
+	switch r.Kind {
+	case factTarget:
+		var t stopped
+		if err := json.Unmarshal(r.Data, &t); err != nil {
+			return Replayed{Known: true}, err
+		}
+		return Replayed{Known: true}, s.replayTarget(ctx, tx, t, r.Time)
+	case factJob:
+	default:
+		return Replayed{}, nil
+	}
+	var j journalled
+	if err := json.Unmarshal(r.Data, &j); err != nil {
+		return Replayed{Known: true}, err
+	}
+	out := Replayed{Known: true}
+	var err error
+	switch text := turns[j.How]; {
+	case j.How == "":
+		err = s.replayJob(ctx, tx, &j.Job, r.Time, keep)
+	case j.How == howStays:
+	case j.How == howDropped:
+		out.Dropped = j.Key
+		_, err = tx.ExecContext(ctx, `DELETE FROM jobs WHERE key = $1`, j.Key)
+	case text == "":
+		err = fmt.Errorf("job %s: the journal says %q of it, which this program does not know", j.Key, j.How)
+	case j.How == howDone || j.How == howFailed:
+		_, err = tx.ExecContext(ctx, text, j.Key, r.Time.UnixMilli(), clean(j.Error, maxErrorText))
+	default:
+		_, err = tx.ExecContext(ctx, text, j.Key, r.Time.UnixMilli())
+	}
+	return out, err
+}
+
+func (s *Store) replayJob(ctx context.Context, tx db.Tx, j *Job, at time.Time, keep time.Duration) error {
+	if err := j.check(); err != nil {
+		return err
+	}
+	if len(j.Payload) == 0 {
+		j.Payload = []byte("null")
+	}
+	due := at
+	if !j.NotBefore.IsZero() {
+		due = j.NotBefore
+	}
+	_, err := tx.ExecContext(ctx, `DELETE FROM jobs WHERE key = $1 AND state = 'done' AND updated <= $2`, j.Key, at.Add(-keep).UnixMilli())
+	if err == nil {
+		_, err = tx.ExecContext(ctx, `INSERT INTO jobs (key, kind, target, owner, payload, state, attempts, not_before,
+			lease_until, node, fence, last_error, created, since, updated)
+			VALUES ($1, $2, $3, $4, $5, 'waiting', 0, $6, 0, '', 0, '', $7, $7, $7) ON CONFLICT (key) DO NOTHING`,
+			j.Key, j.Kind, j.Target, clean(j.Owner, maxName), []byte(j.Payload), due.UnixMilli(), at.UnixMilli())
+	}
+	if err == nil {
+		err = s.replayKnown(ctx, tx, j.Kind, j.Target, at)
+	}
+	if err != nil {
+		return fmt.Errorf("job %s: %w", j.Key, err)
+	}
+	return nil
+}
+
+func (s *Store) replayKnown(ctx context.Context, tx db.Tx, kind, target string, at time.Time) error {
+	_, err := tx.ExecContext(ctx, `INSERT INTO job_targets (kind, target, held, failures, probe, probe_at, last_error, changed)
+		VALUES ($1, $2, 0, 0, '', 0, '', $3) ON CONFLICT (kind, target) DO NOTHING`, kind, target, at.UnixMilli())
+	return err
+}
+
+func (s *Store) replayTarget(ctx context.Context, tx db.Tx, t stopped, at time.Time) error {
+	err := s.replayKnown(ctx, tx, t.Kind, t.Target, at)
+	if err == nil {
+		held := 0
+		if t.Held {
+			held = 1
+		}
+		_, err = tx.ExecContext(ctx, `UPDATE job_targets SET held = $3, changed = $4 WHERE kind = $1 AND target = $2`,
+			t.Kind, t.Target, held, at.UnixMilli())
+	}
+	if err != nil {
+		return fmt.Errorf("target %s: %w", t.Target, err)
+	}
+	return nil
+}
