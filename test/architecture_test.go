@@ -23,20 +23,20 @@ var layers = [][]string{
 	// the pieces put together, and the ground under the tests
 	{"internal/app", "internal/coexist", "internal/config", "internal/testserver"},
 	// doors: protocols that others speak to us, and destinations we speak to
-	{"milter", "sisa/web", "admin", "vault/sftp", "vault/ftps", "vault/dir"},
+	{"milter", "sisa/web", "admin", "vault/sftp", "vault/ftps", "vault/dir", "internal/mtasetup/attach", "internal/doctor"},
 	// the order of work for one message
 	{"flow"},
 	// concepts that remember
 	{"sisa", "vault", "archive", "ledger", "policy/directory", "internal/jobs", "internal/submit"},
 	// decisions
-	{"policy", "policy/forward", "vault/name"},
+	{"policy", "policy/forward", "vault/name", "internal/mtasetup"},
 	// bytes, and where they rest
 	{"message", "sisa/blob", "internal/db", "internal/spool", "internal/diskspace", "internal/secret", "internal/certificate", "internal/unixsocket", "internal/roff"},
 }
 
 // pure are the packages that take values and give values: what they decide
 // depends on nothing but their arguments.
-var pure = []string{"message", "message/archive", "message/tnef", "policy", "policy/forward", "vault/name"}
+var pure = []string{"message", "message/archive", "message/tnef", "policy", "policy/forward", "vault/name", "internal/mtasetup"}
 
 // impureImports would give a pure package the outside world, chance or the
 // clock. A path stands for those below it too.
