@@ -31,7 +31,7 @@ var layers = [][]string{
 	// decisions
 	{"policy", "policy/forward", "vault/name", "internal/mtasetup"},
 	// bytes, and where they rest
-	{"message", "sisa/blob", "internal/db", "internal/spool", "internal/diskspace", "internal/secret", "internal/certificate", "internal/unixsocket", "internal/roff"},
+	{"message", "sisa/blob", "internal/db", "internal/spool", "internal/diskspace", "internal/secret", "internal/certificate", "internal/unixsocket", "internal/roff", "internal/mtasetup"},
 }
 
 // pure are the packages that take values and give values: what they decide

@@ -49,7 +49,7 @@ func (b *postfix) classify(s *MasterService) listener {
 		l.reason = "receive_override_options has no_milters"
 	default:
 		if v, own := s.Overrides["smtpd_milters"]; own && len(splitList(b.m.expand(s, v))) == 0 {
-			l.ours, l.warn = false, port == 25 || l.purpose == "another mail system"
+			l.ours, l.warn = false, port == 25 || l.purpose == "another mail system" || l.purpose == "our users"
 			l.reason = "smtpd_milters is empty for it; --attach " + s.Name + " changes that"
 		}
 	}

@@ -1,7 +1,7 @@
 package mtasetup
 
 // Lists of milters as Postfix writes them (MILTER_README): addresses separated by
-// commas or blanks, and since Postfix 3.0 { address, option=value … }.
+// commas or blanks, and since Postfix 3.0 { address, option=value, { option = value } … }.
 
 import (
 	"slices"
@@ -50,13 +50,14 @@ func parseElement(text string) element {
 	if !braced {
 		return e
 	}
-	for i, part := range strings.FieldsFunc(strings.TrimSuffix(inner, "}"), func(r rune) bool { return strings.ContainsRune(", \t\r\n", r) }) {
-		name, value, _ := strings.Cut(part, "=")
+	for i, part := range splitList(strings.TrimSuffix(inner, "}")) {
 		if i == 0 {
 			e.address = part
-		} else {
-			e.options = append(e.options, option{name, value})
+			continue
 		}
+		// A value with blanks is { name = value }.
+		name, value, _ := strings.Cut(strings.Trim(part, "{}"), "=")
+		e.options = append(e.options, option{strings.TrimSpace(name), strings.TrimSpace(value)})
 	}
 	return e
 }

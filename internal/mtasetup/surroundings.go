@@ -27,8 +27,25 @@ func (b *postfix) surroundings() {
 	if classes := b.m.value(nil, "internal_mail_filter_classes"); hasWord(classes, "bounce") {
 		b.remark(Warning, "internal_mail_filter_classes has bounce: Postfix calls it unsafe to filter bounces, and Cloakroom does not need it")
 	}
+	if name := b.m.value(nil, "multi_instance_name"); name != "" || b.m.value(nil, "multi_instance_directories") != "" {
+		b.remark(Info, "this is one of several instances of Postfix: attach Cloakroom where mail comes in, and not again where an instance gets it from another (--leave, or --config-directory of the right one)")
+	}
+	b.times()
 	b.untrusted()
 	b.opendkimPort()
+}
+
+// times tells how long Postfix waits for a milter, where that is long enough.
+func (b *postfix) times() {
+	var values []string
+	for _, t := range leastTimes {
+		value := b.m.value(nil, "milter_"+t.option)
+		if s, ok := seconds(value); !ok || s < t.least {
+			return // said where it is changed
+		}
+		values = append(values, "milter_"+t.option+" = "+value)
+	}
+	b.remark(Info, "the time limits are long enough as they are: %s", strings.Join(values, ", "))
 }
 
 // contentFilter is the filter that mail of a listener of ours goes through.
@@ -43,6 +60,9 @@ func (b *postfix) contentFilter() string {
 
 // untrusted tells of hosts that may relay, and do not count as ours.
 func (b *postfix) untrusted() {
+	if !b.m.Explicit["mynetworks"] && b.m.value(nil, "mynetworks_style") == "host" {
+		return // the addresses of this host itself
+	}
 	var out []string
 	for _, text := range splitList(b.m.value(nil, "mynetworks")) {
 		prefix, err := netip.ParsePrefix(strings.NewReplacer("[", "", "]", "").Replace(text))

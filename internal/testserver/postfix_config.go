@@ -84,7 +84,7 @@ func (p *Postfix) configure(opt PostfixOptions, accounts *postfixAccounts) error
 			return fmt.Errorf("configure Postfix: %w", err)
 		}
 	}
-	return nil
+	return p.programs.giveFiles(p.configFolder())
 }
 
 // mainSettings are the parameters of main.cf before the caller's own.
@@ -101,15 +101,9 @@ func (p *Postfix) mainSettings(opt PostfixOptions, accounts *postfixAccounts) (m
 	if action == "" {
 		action = "tempfail"
 	}
-	settings := map[string]string{
-		"compatibility_level": "3.6",
-		"queue_directory":     filepath.Join(p.folder, "queue"),
-		"data_directory":      filepath.Join(p.folder, "data"),
-		"command_directory":   p.programs.commands,
-		"daemon_directory":    p.programs.daemons,
-		"mail_owner":          accounts.owner.name,
-		"setgid_group":        accounts.group,
-		"maillog_file":        "/dev/stdout",
+	settings := p.programs.settings(p.folder, accounts)
+	maps.Copy(settings, map[string]string{
+		"maillog_file": "/dev/stdout",
 
 		"myhostname":             "mx.acmecorp.test",
 		"mydestination":          "",
@@ -151,14 +145,7 @@ func (p *Postfix) mainSettings(opt PostfixOptions, accounts *postfixAccounts) (m
 		"smtpd_client_connection_rate_limit":  "0",
 		"smtpd_tls_security_level":            "none",
 		"smtp_tls_security_level":             "none",
-	}
-	if len(p.programs.libraries) > 0 {
-		// An unpacked copy: its libraries are not where they were built to be.
-		settings["shlib_directory"] = p.programs.path("/usr/lib/postfix")
-		settings["meta_directory"] = p.configFolder()
-		settings["import_environment"] = "MAIL_CONFIG MAIL_DEBUG MAIL_LOGTAG TZ LANG=C POSTLOG_SERVICE POSTLOG_HOSTNAME LD_LIBRARY_PATH"
-		settings["export_environment"] = "TZ MAIL_CONFIG LANG LD_LIBRARY_PATH"
-	}
+	})
 	return settings, nil
 }
 

@@ -136,7 +136,7 @@ func (r *applying) carryOut(ctx context.Context, set mtasetup.Settings, plan pla
 		}
 	}
 	for _, argv := range r.plan.Commands() {
-		if _, err := r.p.config(ctx, argv...); err != nil {
+		if err := r.p.edit(ctx, argv...); err != nil {
 			return err
 		}
 	}

@@ -33,6 +33,7 @@ type Postfix struct {
 	Folder   string // absolute
 	postconf string
 	postfix  string
+	edited   func() // after each change by postconf; nil but in tests, see settle
 }
 
 // Open finds Postfix's programs; folder is the instance's configuration, "" for
@@ -77,6 +78,15 @@ func (p *Postfix) file(name string) string { return filepath.Join(p.Folder, name
 // config runs postconf(1) for this instance.
 func (p *Postfix) config(ctx context.Context, args ...string) (string, error) {
 	return run(ctx, p.postconf, append([]string{"-c", p.Folder}, args...)...)
+}
+
+// edit runs a postconf(1) that changes a file.
+func (p *Postfix) edit(ctx context.Context, args ...string) error {
+	_, err := p.config(ctx, args...)
+	if p.edited != nil {
+		p.edited()
+	}
+	return err
 }
 
 // Check runs "postfix check". What it finds may only be in the mail log.

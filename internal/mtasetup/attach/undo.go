@@ -135,7 +135,7 @@ func (u *undoing) values(ctx context.Context, changes []mtasetup.Change) error {
 			u.open = append(u.open, c)
 			continue
 		}
-		if _, err := u.p.config(ctx, argv...); err != nil {
+		if err := u.p.edit(ctx, argv...); err != nil {
 			return err
 		}
 		u.done.Restored = append(u.done.Restored, c)
