@@ -53,30 +53,38 @@ flight, stores each once, and puts links in their place.`,
 	}
 	root.PersistentFlags().StringVar(&g.configFlag, "config", "",
 		"configuration `file` (default "+config.DefaultPath+", or what "+configEnv+" names)")
-	root.AddCommand(
-		newServeCmd(g),
-		newPauseCmd(g),
-		newResumeCmd(g),
-		newReportCmd(g),
-		newSetupCmd(g),
-		newConfigCmd(g),
-		newFilterCmd(g),
-		newPolicyCmd(g),
-		newLinksCmd(g),
-		newStoreCmd(g),
-		newQueueCmd(g),
-		newAdminCmd(g),
-		newAuditCmd(g),
-		newLogCmd(g),
-		newVaultCmd(g),
-		newDirectoryCmd(g),
-		newCoexistenceCmd(g),
-		newVersionCmd(g),
-		newDocsCmd(g),
-		exitCodesTopic(),
-	)
+	for _, part := range parts(g) {
+		root.AddGroup(&cobra.Group{ID: part.title, Title: part.title + ":"})
+		for _, cmd := range part.commands {
+			cmd.GroupID = part.title
+			root.AddCommand(cmd)
+		}
+	}
+	root.AddCommand(newDocsCmd(g), exitCodesTopic())
+	root.SetHelpCommandGroupID(partOthers)
+	root.SetCompletionCommandGroupID(partOthers)
 	markRunning(root, g)
 	return root
+}
+
+// partOthers has the commands that are about the program itself.
+const partOthers = "This program"
+
+// part is what the commands are listed by, in the help and in README.md.
+type part struct {
+	title    string
+	commands []*cobra.Command
+}
+
+// parts are all commands that people call, by what they are for.
+func parts(g *globals) []part {
+	return []part{
+		{"The daemon, and mail on its way", []*cobra.Command{newServeCmd(g), newPauseCmd(g), newResumeCmd(g), newReportCmd(g), newFilterCmd(g)}},
+		{"Setting it up", []*cobra.Command{newConfigCmd(g), newSetupCmd(g), newPolicyCmd(g), newDirectoryCmd(g), newCoexistenceCmd(g)}},
+		{"What was stored and sent on", []*cobra.Command{newLinksCmd(g), newStoreCmd(g), newVaultCmd(g), newQueueCmd(g)}},
+		{"Who did what, and who may", []*cobra.Command{newAuditCmd(g), newLogCmd(g), newAdminCmd(g)}},
+		{partOthers, []*cobra.Command{newVersionCmd(g)}},
+	}
 }
 
 // markRunning notes in g when a command's own code begins.
