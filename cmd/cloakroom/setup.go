@@ -146,7 +146,7 @@ func (f *postfixFlags) change(cmd *cobra.Command, p *attach.Postfix, cfg *config
 		return setupError(err)
 	}
 	warnAbsent(made, absent)
-	reload := f.reload && len(done.Changes) > 0
+	reload := f.reload // also where nothing is to do: the run before may have been refused its reload
 	var reloadErr error
 	switch {
 	case reload && absent != nil:

@@ -51,6 +51,13 @@ func cacheDir() (string, error) {
 	return filepath.Join(dir, "cloakroom-test"), nil
 }
 
+// inCache tells an unpacked program, which a test may have put on its PATH, from
+// an installed one.
+func inCache(path string) bool {
+	cache, err := cacheDir()
+	return err == nil && strings.HasPrefix(path, cache+"/")
+}
+
 // unpacked is the copy made by deploy/setup/<name>.sh.
 func unpacked(name string) (*installation, error) {
 	cache, err := cacheDir()
@@ -81,7 +88,7 @@ type postfixPrograms struct {
 // folders (postconf -d reads no configuration).
 func findPostfix(ctx context.Context) (*postfixPrograms, error) {
 	for _, postconf := range []string{"/usr/sbin/postconf", lookPath("postconf")} {
-		if !executable(postconf) {
+		if !executable(postconf) || inCache(postconf) {
 			continue
 		}
 		p := &postfixPrograms{}

@@ -29,10 +29,8 @@ type planner func(*mtasetup.Machine) *mtasetup.Plan
 // Apply reads the machine, plans and carries the plan out. A plan without
 // changes changes nothing. After an error the configuration is what it was.
 func (p *Postfix) Apply(ctx context.Context, set mtasetup.Settings, plan planner, now time.Time) (*mtasetup.Plan, *Done, error) {
-	for _, name := range configFiles {
-		if err := plainFile(p.file(name)); err != nil {
-			return nil, nil, err
-		}
+	if err := p.changeable(); err != nil {
+		return nil, nil, err
 	}
 	unlock, err := lock(p.Folder)
 	if err != nil {
@@ -109,9 +107,10 @@ func (r *applying) prepare(now time.Time) error {
 }
 
 // continued goes back to the first backup, as long as nobody else has edited the
-// file since our last run.
+// file since our last run, or that run was cut off before it changed the file.
 func continued(earlier *RecordedFile, f RecordedFile) RecordedFile {
-	if earlier == nil || earlier.After != f.Before {
+	untouched := earlier != nil && earlier.After == "" && earlier.Before == f.Before
+	if earlier == nil || earlier.After != f.Before && !untouched {
 		return RecordedFile{Name: f.Name}
 	}
 	return RecordedFile{Name: f.Name, Backup: earlier.Backup, Before: earlier.Before}

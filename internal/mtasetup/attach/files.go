@@ -95,6 +95,23 @@ func lock(folder string) (unlock func(), err error) {
 	return func() { _ = d.Close() }, nil
 }
 
+// changeable tells whether we may and should change the configuration files.
+func (p *Postfix) changeable() error {
+	for _, name := range configFiles {
+		if err := plainFile(p.file(name)); err != nil {
+			return err
+		}
+		f, err := os.OpenFile(p.file(name), os.O_WRONLY, 0)
+		if err != nil {
+			return fmt.Errorf("only who may write Postfix's configuration can change it: %w", err)
+		}
+		if err := f.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // plainFile refuses symbolic links: postconf would put a file in the link's place,
 // and whoever manages the file behind it would not know.
 func plainFile(name string) error {

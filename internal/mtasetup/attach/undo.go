@@ -27,10 +27,8 @@ type Undone struct {
 // what it was, byte for byte; in one that was edited, only values that are still
 // ours are put back. The error is ErrNothing where nothing was applied.
 func (p *Postfix) Undo(ctx context.Context) (*Undone, error) {
-	for _, name := range configFiles {
-		if err := plainFile(p.file(name)); err != nil {
-			return nil, err
-		}
+	if err := p.changeable(); err != nil {
+		return nil, err
 	}
 	unlock, err := lock(p.Folder)
 	if err != nil {
@@ -100,10 +98,13 @@ func fileOf(c mtasetup.Change) string {
 }
 
 // original is a file as it was before the first run, if nobody else has edited
-// it since the last one.
+// it since the last one, or that run was cut off before it changed the file.
 func (u *undoing) original(name string, now snapshot) ([]byte, bool) {
 	f := u.record.file(name)
-	if f == nil || f.Backup == "" || f.After != digest(now[name]) {
+	if f == nil || f.Backup == "" {
+		return nil, false
+	}
+	if present := digest(now[name]); f.After != present && (f.After != "" || f.Before != present) {
 		return nil, false
 	}
 	content, err := os.ReadFile(u.p.file(f.Backup))
