@@ -6,6 +6,7 @@ package flow
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -141,11 +142,7 @@ func (m *Mail) fromRecord(ctx context.Context, record *ledger.Mail, owners []pol
 	if plan == nil {
 		return fmt.Errorf("there is no target %q", b.Target)
 	}
-	space, err := vaultname.Parse(policy.VaultOptions{Space: b.Space}.SpaceTemplate())
-	if err != nil {
-		return fmt.Errorf("space: %w", err)
-	}
-	path, err := plan.Path.In(space)
+	path, err := plan.PathIn(policy.VaultOptions{Space: b.Space}.SpaceTemplate())
 	if err != nil {
 		return err
 	}
@@ -254,7 +251,7 @@ func (m *Mail) backfillRefs() []blob.Ref {
 // there.
 func (m *Mail) storeBackfill(ctx context.Context) error {
 	if m.tree != nil {
-		return m.storeCopies(ctx)
+		return m.storeCopies(ctx, make(map[[sha256.Size]byte]bool))
 	}
 	for _, k := range m.vaulted {
 		if _, err := m.engine.Blobs.Stat(ctx, k.of.ref.SHA256); err != nil {

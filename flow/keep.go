@@ -26,6 +26,7 @@ const inlineSkeleton = 32 << 10
 // put puts the parts that are taken, the copies and the record's skeleton into
 // the blob store. It is harmless to repeat.
 func (m *Mail) put(ctx context.Context) error {
+	stored := make(map[[sha256.Size]byte]bool)
 	for _, p := range m.taken {
 		ref := blob.Ref{SHA256: p.Content.SHA256, Size: p.Content.Size}
 		existed, err := m.drafts.put(ctx, m.engine.Blobs, p.Index, ref, func(w io.Writer) error { return p.DecodeTo(w, m.spool) })
@@ -35,8 +36,9 @@ func (m *Mail) put(ctx context.Context) error {
 		if !existed {
 			m.report.stored += ref.Size
 		}
+		stored[ref.SHA256] = true
 	}
-	if err := m.storeCopies(ctx); err != nil {
+	if err := m.storeCopies(ctx, stored); err != nil {
 		return err
 	}
 	return m.storeSkeleton(ctx)

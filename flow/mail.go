@@ -33,6 +33,7 @@ type Mail struct {
 	users   map[string]*directory.User // by address as it came
 	vaulted []spaceCopy                // copies for the vault
 	whole   *find                      // the mail as one of them
+	named   []string                   // see visible
 	copied  bool                       // copies may be under way: the mail must not pass as it came
 
 	ours       bool // the sender

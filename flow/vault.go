@@ -225,11 +225,7 @@ func (m *Mail) keptAs(of *find, owner *policy.Recipient, c policy.VaultChoice) (
 	if plan == nil {
 		return spaceCopy{}, fmt.Errorf("rule %q: there is no target %q", c.Rule, c.Target)
 	}
-	space, err := vaultname.Parse(c.Space)
-	if err != nil {
-		return spaceCopy{}, fmt.Errorf("rule %q: space: %w", c.Rule, err)
-	}
-	path, err := plan.Path.In(space)
+	path, err := plan.PathIn(c.Space)
 	if err != nil {
 		return spaceCopy{}, fmt.Errorf("rule %q: %w", c.Rule, err)
 	}
@@ -254,7 +250,10 @@ func (m *Mail) keptAs(of *find, owner *policy.Recipient, c policy.VaultChoice) (
 // visible are the recipients that the mail itself names. What the envelope has
 // beyond them are Bcc recipients, whom a file that others read must not tell.
 func (m *Mail) visible() []string {
-	var out []string
+	if m.named != nil {
+		return m.named
+	}
+	out := []string{}
 	for _, field := range []string{"To", "Cc"} {
 		for _, a := range policy.Addresses(m.header.Values(field)) {
 			if !slices.Contains(out, a) {
@@ -262,17 +261,18 @@ func (m *Mail) visible() []string {
 			}
 		}
 	}
+	m.named = out
 	return out
 }
 
-// storeCopies makes the content of all copies durable.
-func (m *Mail) storeCopies(ctx context.Context) error {
-	done := make(map[*find]bool)
+// storeCopies makes the content of all copies durable, but for what is in the
+// store since a moment ago: attachments that became links.
+func (m *Mail) storeCopies(ctx context.Context, stored map[[sha256.Size]byte]bool) error {
 	for _, k := range m.vaulted {
-		if done[k.of] {
+		if stored[k.of.ref.SHA256] {
 			continue
 		}
-		done[k.of] = true
+		stored[k.of.ref.SHA256] = true
 		part := k.of.fact.Part
 		if k.of.inner > 0 {
 			part = -1

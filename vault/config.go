@@ -5,6 +5,7 @@ package vault
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"cloakroom/vault/name"
@@ -68,6 +69,25 @@ type Plan struct {
 	Path    *name.Template
 	Delay   time.Duration
 	Sidecar bool
+
+	paths sync.Map // by the template of a space, which rules give: there are few
+}
+
+// PathIn is the template of paths with that of a space put in, as a rule has it.
+func (p *Plan) PathIn(space string) (*name.Template, error) {
+	if known, ok := p.paths.Load(space); ok {
+		return known.(*name.Template), nil
+	}
+	in, err := name.Parse(space)
+	if err != nil {
+		return nil, fmt.Errorf("space: %w", err)
+	}
+	path, err := p.Path.In(in)
+	if err != nil {
+		return nil, err
+	}
+	p.paths.Store(space, path)
+	return path, nil
 }
 
 // Plan makes a valid configuration ready.

@@ -80,16 +80,16 @@ type Job struct {
 	Owner   string // whose: an address, for lists
 	Payload json.RawMessage
 
-	State      State
-	Attempts   int       // how often a worker took it since it was made or retried
-	NotBefore  time.Time // zero in Enqueue: at once
-	LeaseUntil time.Time // zero unless running
-	Node       string    // who runs it, or ran it last
-	Fence      int64     // of the last claim; never falls
-	LastError  string    // why the last attempt failed; "" before
-	Created    time.Time
-	Since      time.Time // begin of this series of attempts: Created, or the last Retry
-	Updated    time.Time
+	State      State     `json:",omitzero"`
+	Attempts   int       `json:",omitzero"` // how often a worker took it since it was made or retried
+	NotBefore  time.Time `json:",omitzero"` // zero in Enqueue: at once
+	LeaseUntil time.Time `json:",omitzero"` // zero unless running
+	Node       string    `json:",omitzero"` // who runs it, or ran it last
+	Fence      int64     `json:",omitzero"` // of the last claim; never falls
+	LastError  string    `json:",omitzero"` // why the last attempt failed; "" before
+	Created    time.Time `json:",omitzero"`
+	Since      time.Time `json:",omitzero"` // begin of this series of attempts: Created, or the last Retry
+	Updated    time.Time `json:",omitzero"`
 }
 
 // Ref names one claim of a job.
