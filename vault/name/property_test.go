@@ -64,3 +64,26 @@ func TestAnyFactsGiveASafePath(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatNeedsNoCleaningIsTheSameCleaned(t *testing.T) {
+	random := rand.New(rand.NewPCG(3, 4))
+	const alphabet = " ab.-_@/:\\*\x1f\x7f\t"
+	taken := 0
+	for range 20_000 {
+		b := make([]byte, random.IntN(7))
+		for i := range b {
+			b[i] = alphabet[random.IntN(len(alphabet))]
+		}
+		s := string(b)
+		if !isClean(s) {
+			continue
+		}
+		taken++
+		if c := makeClean(s); c != s {
+			t.Fatalf("%q is taken for clean, and cleaned it is %q", s, c)
+		}
+	}
+	if taken < 1000 || isClean("é") || isClean("a\u0301") {
+		t.Errorf("%d of the texts are taken for clean", taken)
+	}
+}

@@ -16,16 +16,47 @@ import (
 // clean makes text of characters that are safe in a name, in Unicode normal
 // form C, with single spaces. Cleaning twice changes nothing.
 func clean(s string) string {
+	if isClean(s) {
+		return s
+	}
+	return makeClean(s)
+}
+
+// isClean tells most of what needs no cleaning: names are cleaned several times
+// over in the mail path.
+func isClean(s string) bool {
+	before := byte(' ')
+	for i := range len(s) {
+		c := s[i]
+		if c < ' ' || c >= 0x7f || c == ' ' && before == ' ' || unsafeASCII[c] {
+			return false
+		}
+		before = c
+	}
+	return s == "" || before != ' '
+}
+
+func makeClean(s string) string {
 	s = strings.ToValidUTF8(s, "_")
 	s = norm.NFC.String(strings.Map(cleanRune, norm.NFC.String(s)))
 	return strings.Join(strings.Fields(s), " ")
 }
 
+// forbidden are the characters of ASCII that some server does not take in a name.
+const forbidden = `/\:*?"<>|`
+
+var unsafeASCII = func() (set [0x80]bool) {
+	for _, c := range []byte(forbidden) {
+		set[c] = true
+	}
+	return set
+}()
+
 // cleanRune is the safe character for one that may not be; negative for none.
 func cleanRune(r rune) rune {
 	switch {
 	case r >= 0x20 && r < 0x7f:
-		if strings.ContainsRune(`/\:*?"<>|`, r) {
+		if unsafeASCII[r] {
 			return '_'
 		}
 		return r
