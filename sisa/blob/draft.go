@@ -73,8 +73,7 @@ func (d *Draft) Keep(ctx context.Context, ref Ref) (existed bool, err error) {
 	if err != nil || there {
 		return there, err
 	}
-	dir, _ := s.path(ref.SHA256)
-	if err := s.ensureDir(ref.SHA256[0], dir); err != nil {
+	if err := s.fanOut(); err != nil {
 		return false, fmt.Errorf("blob store: %w", err)
 	}
 	// A failed sync is never tried again, see write.

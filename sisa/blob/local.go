@@ -27,8 +27,8 @@ const (
 type Local struct {
 	dir     string
 	buffers sync.Pool // *[bufferSize]byte
-	// fanout marks the subdirectories whose own names are known to be durable.
-	fanout [256]atomic.Bool
+	// fannedOut tells that all subdirectories are there, and their names durable.
+	fannedOut atomic.Bool
 
 	mu      sync.Mutex
 	putting map[[32]byte]chan struct{} // closed when that Put ends

@@ -11,6 +11,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 )
 
 // Put implements Store. Of several Puts of one blob in this process one
@@ -27,7 +28,7 @@ func (s *Local) Put(ctx context.Context, ref Ref, content func(io.Writer) error)
 		return there, err
 	}
 	dir, _ := s.path(ref.SHA256)
-	if err := s.ensureDir(ref.SHA256[0], dir); err != nil {
+	if err := s.fanOut(); err != nil {
 		return false, fmt.Errorf("blob store: %w", err)
 	}
 	temp, err := s.write(ctx, dir, ref, content)
@@ -94,7 +95,7 @@ func (s *Local) durable(ref Ref) (bool, error) {
 	if s.known.has(ref.SHA256, st) {
 		return true, nil
 	}
-	if err := s.ensureDir(ref.SHA256[0], dir); err != nil {
+	if err := s.fanOut(); err != nil {
 		return false, fmt.Errorf("blob store: %w", err)
 	}
 	if err := syncDir(dir); err != nil {
@@ -115,19 +116,22 @@ func (s *Local) doubt(sha [32]byte, doubted bool) {
 	}
 }
 
-// ensureDir makes the subdirectory and, once per process, its name durable:
-// it may have been made by a process that did not live to sync it.
-func (s *Local) ensureDir(first byte, dir string) error {
-	if s.fanout[first].Load() {
+// fanOut makes the subdirectories and, once per process, their names durable:
+// they may have been made by a process that did not live to sync them. All at
+// once, so that one sync serves every mail to come.
+func (s *Local) fanOut() error {
+	if s.fannedOut.Load() {
 		return nil
 	}
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
+	for first := range 256 {
+		if err := os.Mkdir(filepath.Join(s.dir, fmt.Sprintf("%02x", first)), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
 	}
 	if err := syncDir(s.dir); err != nil {
 		return err
 	}
-	s.fanout[first].Store(true)
+	s.fannedOut.Store(true)
 	return nil
 }
 
