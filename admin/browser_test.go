@@ -238,7 +238,8 @@ func (s *stage) history() {
 
 func TestBrowserShowsTheDashboard(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, withPassword(t))
+	paused := ""
+	s := newStage(t, withPassword(t), func(_ *Config, p *Parts) { p.Paused = func() string { return paused } })
 	s.history()
 	var link, job string
 	for n := range 14 {
@@ -265,6 +266,10 @@ func TestBrowserShowsTheDashboard(t *testing.T) {
 		for _, width := range []int64{wideWidth, phoneWidth} {
 			for name, path := range map[string]string{"overview": "/", "month": "/?span=30d", "queue": "/queue", "job": "/queue/" + job, "targets": "/targets",
 				"links": "/links", "link": "/links/" + link, "trace": "/trace?q=4X000003", "store": "/store", "audit": "/audit", "ask": "/act?do=drop&job=" + job + "&back=/queue"} {
+				paused = ""
+				if name == "month" { // the note of a pause stands on every page
+					paused = "mail passes untouched since 2026-11-28 03:04, by root, until 2026-11-28 07:00: broken PDFs, see #4711"
+				}
 				where := name + "-" + scheme + map[int64]string{wideWidth: "", phoneWidth: "-phone"}[width]
 				b.open(s.http.URL+path, width)
 				if wide := eval[int](b, `document.scrollingElement.scrollWidth - innerWidth`); wide > 0 {
