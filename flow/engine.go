@@ -117,7 +117,7 @@ func (e *Engine) Open(ctx context.Context, env *Envelope, h message.Header) (*Ma
 		return m, nil
 	}
 	if !m.plan.Acts() && !m.travels() && len(m.arrival.Strip) == 0 && !m.needsBody {
-		e.Log.Info("mail passes", "queue_id", env.QueueID, "from", env.Sender, "recipients", len(env.Recipients), "reason", m.passes,
+		e.Log.Log(ctx, env.level(), "mail passes", "queue_id", env.QueueID, "from", env.Sender, "recipients", len(env.Recipients), "reason", m.passes,
 			"total_ms", e.Now().Sub(m.start).Milliseconds())
 		m.observe(ctx, &Outcome{}, nil)
 		return nil, nil
@@ -162,6 +162,9 @@ func (e *Engine) CheckRecipient(ctx context.Context, env *Envelope, r Recipient)
 	}
 	if err != nil || reject == nil {
 		return nil, err
+	}
+	if env.Probe {
+		return &Reply{Code: reject.Code, Enhanced: reject.Enhanced, Text: reject.Text}, nil
 	}
 	m.countRecipient(reject.Rule)
 	if m.settings.Observe {

@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"log/slog"
 	"net/netip"
 	"time"
 )
@@ -20,6 +21,18 @@ type Envelope struct {
 	Daemon   string // {daemon_name}
 	TLS      string // {tls_version}; "" without TLS
 	Received time.Time
+
+	// Probe marks a message of `cloakroom doctor`, which never becomes mail: it is
+	// decided and described like any other, and nothing of it is kept or counted.
+	Probe bool
+}
+
+// level is that of the lines about a message that went well.
+func (e *Envelope) level() slog.Level {
+	if e.Probe {
+		return slog.LevelDebug
+	}
+	return slog.LevelInfo
 }
 
 // Recipient is one RCPT TO.

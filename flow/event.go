@@ -118,6 +118,9 @@ func troubleOf(ctx context.Context, err error) Trouble {
 // observe tells of a message that ended with an outcome, or with an error that
 // was forgiven if there is an outcome all the same.
 func (m *Mail) observe(ctx context.Context, out *Outcome, cause error) {
+	if m.env.Probe {
+		return
+	}
 	now := m.engine.Now()
 	e := Event{Trouble: troubleOf(ctx, cause), Total: now.Sub(m.start)}
 	switch {

@@ -43,7 +43,7 @@ func (m *Mail) finish(ctx context.Context) (*Outcome, error) {
 	if err := m.chooseCopies(); err != nil {
 		return nil, err
 	}
-	if m.settings.Observe {
+	if m.settings.Observe || m.env.Probe {
 		_, err := m.tryRewrite(m.offer()) // a mail without a place for the notice would stay as it is
 		return out, err
 	}

@@ -122,6 +122,8 @@ func (m *Mail) Finish(ctx context.Context) (*Outcome, error) {
 		return &Outcome{}, nil
 	}
 	m.observe(ctx, out, nil)
-	m.summary(out)
+	if !m.env.Probe {
+		m.summary(out)
+	}
 	return out, nil
 }

@@ -67,7 +67,7 @@ func (m *Mail) loop() *Reply {
 		if w.Kind != forward.Loop && w.Kind != forward.Refuse {
 			continue
 		}
-		if w.Kind == forward.Loop {
+		if w.Kind == forward.Loop && !m.env.Probe {
 			m.engine.Loops.Add(1)
 		}
 		m.engine.Log.Warn("recipient refused", "queue_id", m.env.QueueID, "from", m.env.Sender, "recipient", w.Recipient,

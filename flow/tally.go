@@ -58,7 +58,7 @@ func (m *Mail) countLoop(refused *Reply) {
 }
 
 func (m *Mail) countOne(a tally.Act) {
-	if m.engine.Tally == nil {
+	if m.engine.Tally == nil || m.env.Probe {
 		return
 	}
 	t := m.tallied()

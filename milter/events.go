@@ -50,6 +50,7 @@ func (s *session) MailFrom(string, *gomilter.Modifier) (gomilter.Response, error
 	learn(s.tx.env, s.connMacros)
 	learn(s.tx.env, s.heloMacros)
 	learn(s.tx.env, macros)
+	s.tx.env.Probe = macros[macroProbe] != ""
 	s.tx.emulated = s.emulated()
 	s.tap.begin(limit)
 	return s.carryOn(gomilter.OptNoMailReply), nil

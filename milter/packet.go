@@ -31,6 +31,10 @@ const (
 // packetHead is the bytes before a packet's payload: length (4) and code.
 const packetHead = 5
 
+// MacroProbe is the macro that marks a message as a probe at MAIL, with any value:
+// see flow.Envelope. No MTA sends it; `cloakroom doctor` does.
+const MacroProbe = "cloakroom_probe"
+
 // Macros that are made use of, by Sendmail's names.
 const (
 	macroQueueID = "i"
@@ -39,6 +43,7 @@ const (
 	macroTLS     = "tls_version"
 	macroMailer  = "rcpt_mailer" // "error" for a recipient the MTA refuses
 	macroVersion = "v"           // the MTA's name and version
+	macroProbe   = MacroProbe
 )
 
 // protocolVersion is the highest we speak: that of libmilter 8.14 and later.
@@ -116,7 +121,7 @@ func parseMacros(data []byte) (stage gomilter.Code, macros map[string]string, er
 	macros = make(map[string]string)
 	for i := 0; i+1 < len(list); i += 2 {
 		switch name := strings.TrimSuffix(strings.TrimPrefix(list[i], "{"), "}"); name {
-		case macroQueueID, macroLogin, macroDaemon, macroTLS, macroMailer, macroVersion:
+		case macroQueueID, macroLogin, macroDaemon, macroTLS, macroMailer, macroVersion, macroProbe:
 			if len(list[i+1]) > maxMacro {
 				return 0, nil, fmt.Errorf("macro %s of %d bytes, %d are allowed", name, len(list[i+1]), maxMacro)
 			}

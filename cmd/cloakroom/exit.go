@@ -18,6 +18,7 @@ import (
 const (
 	exitOK          = 0
 	exitFailure     = 1
+	exitWrong       = 2
 	exitUsage       = 64
 	exitData        = 65
 	exitUnavailable = 69
@@ -30,6 +31,7 @@ const exitCodesText = `Exit codes:
 
   0   done
   1   failed, or the answer is no; the message says why
+  2   of doctor, which has 1 for warnings: something is wrong
   64  wrong usage: an unknown command or flag, a missing argument
   65  bad input: a message or file given to the command cannot be used
   69  a service is not available: database, storage, a listening address
@@ -84,7 +86,7 @@ func exitCode(err error) int {
 // report shows err as `cloakroom: …`. The mistakes of a configuration come
 // first, each at the beginning of a line, where editors look for file and line.
 func report(w io.Writer, err error) {
-	if err == nil {
+	if err == nil || errors.Is(err, errReported) {
 		return
 	}
 	text := err.Error()

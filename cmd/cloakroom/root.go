@@ -79,7 +79,7 @@ type part struct {
 // parts are all commands that people call, by what they are for.
 func parts(g *globals) []part {
 	return []part{
-		{"The daemon, and mail on its way", []*cobra.Command{newServeCmd(g), newPauseCmd(g), newResumeCmd(g), newReportCmd(g), newFilterCmd(g)}},
+		{"The daemon, and mail on its way", []*cobra.Command{newServeCmd(g), newPauseCmd(g), newResumeCmd(g), newReportCmd(g), newDoctorCmd(g), newFilterCmd(g)}},
 		{"Setting it up", []*cobra.Command{newConfigCmd(g), newSetupCmd(g), newPolicyCmd(g), newDirectoryCmd(g), newCoexistenceCmd(g)}},
 		{"What was stored and sent on", []*cobra.Command{newLinksCmd(g), newStoreCmd(g), newVaultCmd(g), newQueueCmd(g)}},
 		{"Who did what, and who may", []*cobra.Command{newAuditCmd(g), newLogCmd(g), newAdminCmd(g)}},

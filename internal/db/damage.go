@@ -47,6 +47,26 @@ func checkPages(ctx context.Context, db *sql.DB, log *slog.Logger) error {
 	return nil
 }
 
+// Check looks at the structure of all of a SQLite database, as long as ctx
+// lasts; an error of ctx says that there was not time enough. PostgreSQL checks
+// its own.
+func (d *DB) Check(ctx context.Context) error {
+	if _, ok := d.committer.(*writer); !ok {
+		return nil
+	}
+	var verdict string
+	err := d.read.QueryRowContext(ctx, `PRAGMA quick_check(1)`).Scan(&verdict)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil:
+		return fmt.Errorf("check the database: %w", err)
+	case verdict != "ok":
+		return fmt.Errorf("%w: %s", ErrDamaged, strings.Join(strings.Fields(verdict), " "))
+	}
+	return nil
+}
+
 // explain says what to do about an error of SQLite that a person has to see to.
 func explain(path string, err error) error {
 	kind := 0

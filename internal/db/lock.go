@@ -5,6 +5,7 @@ package db
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -46,6 +47,33 @@ func Lock(dir string) (*DirLock, error) {
 		f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	}
 	return &DirLock{f}, nil
+}
+
+// Held tells whether a daemon holds the lock, and by its own word which process;
+// pid is 0 where it does not say. Nothing is made or changed.
+func Held(dir string) (held bool, pid int, err error) {
+	f, err := os.Open(filepath.Join(dir, "lock"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, 0, nil
+	}
+	if err != nil {
+		return false, 0, fmt.Errorf("lock of the data directory: %w", err)
+	}
+	defer f.Close()
+	for {
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB)
+		if !errors.Is(err, syscall.EINTR) {
+			break
+		}
+	}
+	if err == nil {
+		return false, 0, nil
+	}
+	if !errors.Is(err, syscall.EWOULDBLOCK) {
+		return false, 0, fmt.Errorf("lock of the data directory: %w", err)
+	}
+	pid, _ = strconv.Atoi(strings.TrimPrefix(lockHolder(f), " by process "))
+	return true, pid, nil
 }
 
 func lockHolder(f *os.File) string {

@@ -9,6 +9,9 @@ package doctor
 import (
 	"context"
 	"fmt"
+	"runtime/debug"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -52,25 +55,43 @@ func Bad(fix, format string, args ...any) Line { return wrong(fix, format, args.
 
 // Check is one look.
 type Check struct {
-	Name string // one word or two, as it is called by --only and --skip
-	// Limit is how long it may take; 0 is defaultLimit.
-	Limit time.Duration
+	Name string // one word, as it is called by --only and --skip
 	// Run looks. Lines without a Check get the name of this one.
 	Run func(ctx context.Context) []Line
 }
 
-const (
-	// defaultLimit is longer than any healthy answer, and shorter than people wait.
-	defaultLimit = 10 * time.Second
-	// grace is how much longer a check is waited for that was told to stop.
-	grace = 500 * time.Millisecond
-)
+// grace is how much longer a check is waited for that was told to stop.
+const grace = 300 * time.Millisecond
+
+// Schema is the version of a Report as JSON: it grows when a field changes its
+// meaning or goes away, not when one is added.
+const Schema = 1
 
 // Report is what was found.
 type Report struct {
-	State State     `json:"state"` // of the worst line
-	At    time.Time `json:"at"`
-	Lines []Line    `json:"lines"`
+	Schema  int       `json:"schema"`
+	State   State     `json:"state"` // of the worst line
+	At      time.Time `json:"at"`
+	Host    string    `json:"host"`
+	Version string    `json:"version"`
+	Took    int64     `json:"took_ms"`
+	Lines   []Line    `json:"lines"`
+}
+
+// Add puts lines at the end, and remembers the worst.
+func (r *Report) Add(lines ...Line) {
+	for _, l := range lines {
+		if l.State == Wrong || l.State == Warning && r.State != Wrong || r.State == "" {
+			r.State = l.State
+		}
+		r.Lines = append(r.Lines, l)
+	}
+}
+
+// Order sorts the lines by the order of the checks' names; lines of one check stay
+// as they came.
+func (r *Report) Order(names []string) {
+	slices.SortStableFunc(r.Lines, func(a, b Line) int { return slices.Index(names, a.Check) - slices.Index(names, b.Check) })
 }
 
 // Count counts the lines in a state.
@@ -84,38 +105,31 @@ func (r *Report) Count(s State) int {
 	return n
 }
 
-// Examine runs all checks at once and gives their lines in the order of the
-// checks. One that does not end in time is told of, and left behind.
-func Examine(ctx context.Context, checks []Check) *Report {
-	r := &Report{State: OK, At: time.Now(), Lines: []Line{}}
+// Examine runs all checks at once until limit is over, and gives their lines in the
+// order of the checks. One that does not end in time is told of, and left behind.
+func Examine(ctx context.Context, checks []Check, limit time.Duration) []Line {
 	answers := make([]chan []Line, len(checks))
 	for i := range checks {
 		answers[i] = make(chan []Line, 1)
-		go func() { answers[i] <- checks[i].run(ctx) }()
+		go func() { answers[i] <- checks[i].run(ctx, limit) }()
 	}
+	var all []Line
 	for i := range checks {
 		for _, l := range <-answers[i] {
 			if l.Check == "" {
 				l.Check = checks[i].Name
 			}
-			if l.State == Wrong || l.State == Warning && r.State == OK {
-				r.State = l.State
-			}
-			r.Lines = append(r.Lines, l)
+			all = append(all, l)
 		}
 	}
-	return r
+	return all
 }
 
-func (c *Check) run(ctx context.Context) []Line {
-	limit := c.Limit
-	if limit == 0 {
-		limit = defaultLimit
-	}
+func (c *Check) run(ctx context.Context, limit time.Duration) []Line {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	done := make(chan []Line, 1)
-	go func() { done <- c.Run(ctx) }()
+	go func() { done <- c.protected(ctx) }()
 	select {
 	case lines := <-done:
 		return lines
@@ -125,6 +139,32 @@ func (c *Check) run(ctx context.Context) []Line {
 	case lines := <-done:
 		return lines
 	case <-time.After(grace):
-		return []Line{wrong("look why it hangs; other lines may tell", "no end within %v", limit)}
+		return []Line{wrong("look what it waits for: the disk, the network, or what other lines name; --timeout gives it longer", "no end within %s", short(limit))}
 	}
+}
+
+// protected keeps the other lines from being lost with one.
+func (c *Check) protected(ctx context.Context) (lines []Line) {
+	defer func() {
+		if p := recover(); p != nil {
+			lines = []Line{wrong("report this to the authors of Cloakroom", "the check itself failed: %v %s", p, firstLines(string(debug.Stack())))}
+		}
+	}()
+	return c.Run(ctx)
+}
+
+// stackLines are enough to find the place.
+const stackLines = 12
+
+func firstLines(s string) string {
+	lines := strings.Split(s, "\n")
+	return strings.Join(lines[:min(stackLines, len(lines))], " ")
+}
+
+// short is a duration for people.
+func short(d time.Duration) string {
+	if d < time.Second {
+		return fmt.Sprintf("%.0f ms", float64(d.Microseconds())/1000)
+	}
+	return fmt.Sprintf("%.1f s", d.Seconds())
 }

@@ -1,11 +1,11 @@
 package doctor
 
-// The milter, as an MTA speaks to it: two messages that never become mail. One
-// has an attachment and is broken off before its end, so that directory, rules,
-// spool and scanner take part and nothing is stored; the other goes to its end,
-// is a plain text of the null sender, and so cannot be of what is stored.
+// The milter, as an MTA speaks to it: a message that never becomes mail. It is
+// marked by a macro that no MTA sends, so that everything takes part up to the
+// point of no return, and nothing of it is kept or counted.
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/binary"
@@ -15,7 +15,10 @@ import (
 	"io/fs"
 	"net"
 	"strings"
+	"syscall"
 	"time"
+
+	"cloakroom/milter"
 )
 
 // Milter says where the milter is, and what a test message is like.
@@ -24,6 +27,7 @@ type Milter struct {
 	Sender           string // of ours
 	Recipient        string // of ours
 	Host             string // our name
+	Runs             bool   // a daemon holds the data directory
 }
 
 // What an MTA of today offers: version 6, every action and every protocol step.
@@ -45,11 +49,13 @@ const (
 )
 
 const (
-	// slowMilter is how long the test messages may take together before that is
-	// worth a word: an idle daemon takes a few milliseconds.
+	// slowMilter is how long the test message may take before that is worth a
+	// word: an idle daemon takes a few milliseconds.
 	slowMilter = 2 * time.Second
 	// maxPacket bounds an answer in bytes; a reply has a few hundred.
 	maxPacket = 1 << 20
+	// maxChunk is the largest piece of a body, in bytes.
+	maxChunk = 65535
 	// failureMark is in every reply that is no rule's: it leads to the line in the
 	// log.
 	failureMark = "(ref "
@@ -63,109 +69,125 @@ func (m Milter) Run(ctx context.Context) []Line {
 	begin := time.Now()
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, m.Network, m.Address)
-	switch {
-	case errors.Is(err, fs.ErrPermission):
-		return []Line{warn("run this as root, or as a member of the socket's group", "%s: this account may not connect: %v", m.Address, err)}
-	case err != nil:
-		return []Line{wrong("is the daemon running? systemctl status cloakroom", "no connection: %v", err)}
+	if err != nil {
+		return []Line{m.unreached(err)}
 	}
 	defer conn.Close()
 	if deadline, ok := ctx.Deadline(); ok {
-		conn.SetDeadline(deadline) //nolint:errcheck // a closed connection shows at once
+		conn.SetDeadline(deadline.Add(-grace)) //nolint:errcheck // a closed connection shows at once
 	}
 	t := &talk{conn: conn}
 	if err := t.negotiate(); err != nil {
-		return []Line{wrong("look at the log; milter.max_connections may be used up, or another program listens there", "%s: handshake: %v", m.Address, err)}
+		return []Line{wrong("look who listens there (ss -ltnp, ss -lxp); where it is Cloakroom, milter.max_connections may be used up, or it hangs: "+logOf, "%s: handshake: %v", m.Address, err)}
 	}
-	remark, err := m.messages(t)
+	if !m.Runs {
+		return []Line{wrong("look who listens there (ss -ltnp, ss -lxp): an old daemon, one with another data folder, or another milter; opendkim's instructions use port 8891 too",
+			"%s: a milter answers, and it is not the daemon of this data folder", m.Address)}
+	}
+	a, err := m.message(t)
 	took := time.Since(begin)
 	switch {
 	case err != nil:
-		return []Line{wrong("look at the log", "%s: %v", m.Address, err)}
+		return []Line{wrong(m.look(err), "%s: test message: %v", m.Address, err)}
 	case took > slowMilter:
-		return []Line{warn("look at cloakroom_step_seconds: directory, disk or processor are slow", "%s: handshake and test messages took %s", m.Address, short(took))}
+		return []Line{warn("look at cloakroom_step_seconds: directory, disk or processor are slow", "%s: handshake and test message took %s", m.Address, short(took))}
 	}
-	return []Line{ok("%s: handshake and two test messages in %s%s", m.Address, short(took), remark)}
+	return []Line{ok("%s: handshake and test message in %s%s", m.Address, short(took), a.remark())}
 }
 
-// messages sends both messages, and says goodbye.
-func (m Milter) messages(t *talk) (remark string, err error) {
-	if _, err := t.ask('C', append([]byte(m.Host+"\x004"), append(binary.BigEndian.AppendUint16(nil, 25), "127.0.0.1\x00"...)...), noConnectReply); err != nil {
-		return "", fmt.Errorf("CONNECT: %w", err)
+// unreached tells why there is no connection.
+func (m Milter) unreached(err error) Line {
+	where := fmt.Sprintf("%s: no connection: %v", m.Address, err)
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return wrong("run this as root or as a member of the socket's group; for the MTA's account see the line mta", "%s", where)
+	case errors.Is(err, fs.ErrNotExist) && m.Runs:
+		return wrong("systemctl restart cloakroom", "%s: the daemon runs, and its socket was removed", m.Address)
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED) && !m.Runs:
+		return wrong("start the daemon, see the line daemon", "%s", where)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return wrong("systemctl restart cloakroom: milter.listen was changed since it started, or it stops just now", "%s", where)
 	}
-	if _, err := t.ask('H', []byte(m.Host+"\x00"), noHeloReply); err != nil {
-		return "", fmt.Errorf("HELO: %w", err)
-	}
-	noise := base64.StdEncoding.EncodeToString(make([]byte, testAttachment))
-	var lines strings.Builder
-	for len(noise) > 76 {
-		lines.WriteString(noise[:76] + "\r\n")
-		noise = noise[76:]
-	}
-	attached := "--doctor\r\nContent-Type: text/plain\r\n\r\na test by cloakroom doctor, not to be delivered\r\n" +
-		"--doctor\r\nContent-Type: application/octet-stream; name=doctor.bin\r\nContent-Disposition: attachment; filename=doctor.bin\r\n" +
-		"Content-Transfer-Encoding: base64\r\n\r\n" + lines.String()
-	a, err := m.message(t, m.Sender, "multipart/mixed; boundary=doctor", attached)
-	if err == nil {
-		err = t.send('A', nil) // broken off
-	}
-	if err != nil {
-		return "", fmt.Errorf("message with an attachment: %w", err)
-	}
-	remark = a.remark("the message with an attachment")
-	a, err = m.message(t, "", "text/plain", "a test by cloakroom doctor, not to be delivered\r\n")
-	if err == nil && a.final == 0 {
-		a, err = t.ask('E', nil, 0)
-	}
-	if err != nil {
-		return "", fmt.Errorf("message to its end: %w", err)
-	}
-	if remark == "" {
-		remark = a.remark("the message of the null sender")
-	}
-	t.send('Q', nil) //nolint:errcheck // it is over
-	return remark, nil
+	return wrong(logOf, "%s", where)
 }
 
-// message sends one up to the end of its body. The answer is final where the
-// milter does not want the rest.
-func (m Milter) message(t *talk, sender, contentType, body string) (answer, error) {
-	steps := []struct {
-		code  byte
-		data  string
-		waive uint32
-	}{
-		{'M', "<" + sender + ">\x00", noMailReply},
+// look says where to look for the reason of a failure.
+func (m Milter) look(err error) string {
+	if _, rest, found := strings.Cut(err.Error(), failureMark); found {
+		ref, _, _ := strings.Cut(rest, ")")
+		return "journalctl -u cloakroom -g 'ref=" + ref + "'"
+	}
+	return logOf
+}
+
+// step is a packet; waive is the bit by which the milter gives no answer.
+type step struct {
+	code  byte
+	data  string
+	waive uint32
+}
+
+// steps is the test message as packets, up to its end.
+func (m Milter) steps() []step {
+	port := string(binary.BigEndian.AppendUint16(nil, 25))
+	out := []step{
+		{'C', m.Host + "\x004" + port + "127.0.0.1\x00", noConnectReply},
+		{'H', m.Host + "\x00", noHeloReply},
+		{'D', "M{" + milter.MacroProbe + "}\x001\x00", always},
+		{'M', "<" + m.Sender + ">\x00", noMailReply},
 		{'R', "<" + m.Recipient + ">\x00", noRcptReply},
-		{'L', "From\x00cloakroom doctor <" + m.Sender + ">\x00", noHeaderReply},
-		{'L', "To\x00<" + m.Recipient + ">\x00", noHeaderReply},
-		{'L', "Subject\x00test by cloakroom doctor\x00", noHeaderReply},
-		{'L', "Date\x00" + time.Now().Format(time.RFC1123Z) + "\x00", noHeaderReply},
-		{'L', fmt.Sprintf("Message-ID\x00<doctor-%d@%s>\x00", time.Now().UnixNano(), m.Host), noHeaderReply},
-		{'L', "MIME-Version\x001.0\x00", noHeaderReply},
-		{'L', "Content-Type\x00" + contentType + "\x00", noHeaderReply},
-		{'N', "", noEOHReply},
 	}
-	const chunk = 65535 // bytes, the largest of the protocol
-	for ; len(body) > chunk; body = body[chunk:] {
-		steps = append(steps, struct {
-			code  byte
-			data  string
-			waive uint32
-		}{'B', body[:chunk], noBodyReply})
+	for _, field := range [][2]string{
+		{"From", "cloakroom doctor <" + m.Sender + ">"}, {"To", "<" + m.Recipient + ">"}, {"Subject", "test by cloakroom doctor"},
+		{"Date", time.Now().Format(time.RFC1123Z)}, {"Message-ID", fmt.Sprintf("<doctor-%d@%s>", time.Now().UnixNano(), m.Host)},
+		{"MIME-Version", "1.0"}, {"Content-Type", "multipart/mixed; boundary=doctor"},
+	} {
+		out = append(out, step{'L', field[0] + "\x00" + field[1] + "\x00", noHeaderReply})
 	}
-	steps = append(steps, struct {
-		code  byte
-		data  string
-		waive uint32
-	}{'B', body, noBodyReply})
-	for _, s := range steps {
-		a, err := t.ask(s.code, []byte(s.data), s.waive)
-		if err != nil || a.final != 0 {
-			return a, err
+	out = append(out, step{'N', "", noEOHReply})
+	for body := testBody(); len(body) > 0; {
+		n := min(len(body), maxChunk)
+		out = append(out, step{'B', body[:n], noBodyReply})
+		body = body[n:]
+	}
+	return append(out, step{'E', "", 0})
+}
+
+// always is for what never has an answer.
+const always = 1 << 31
+
+// testBody has a text and an attachment.
+func testBody() string {
+	const width = 76
+	var b strings.Builder
+	b.WriteString("--doctor\r\nContent-Type: text/plain\r\n\r\na test by cloakroom doctor, not to be delivered\r\n" +
+		"--doctor\r\nContent-Type: application/octet-stream; name=doctor.bin\r\nContent-Disposition: attachment; filename=doctor.bin\r\n" +
+		"Content-Transfer-Encoding: base64\r\n\r\n")
+	code := base64.StdEncoding.EncodeToString(bytes.Repeat([]byte("doctor\r\n"), testAttachment/8))
+	for len(code) > 0 {
+		n := min(len(code), width)
+		b.WriteString(code[:n] + "\r\n")
+		code = code[n:]
+	}
+	b.WriteString("--doctor--\r\n")
+	return b.String()
+}
+
+// message sends the test message, and says goodbye.
+func (m Milter) message(t *talk) (answer, error) {
+	names := map[byte]string{'C': "CONNECT", 'H': "HELO", 'M': "MAIL", 'R': "RCPT", 'N': "end of header", 'B': "body", 'E': "end of message"}
+	var a answer
+	for _, s := range m.steps() {
+		var err error
+		if a, err = t.ask(s.code, []byte(s.data), s.waive); err != nil {
+			return a, fmt.Errorf("%s: %w", names[s.code], err)
+		}
+		if a.final != 0 {
+			break
 		}
 	}
-	return answer{}, nil
+	t.send('Q', nil) //nolint:errcheck // it is over
+	return a, nil
 }
 
 // talk is a connection on which the milter waived some answers.
@@ -182,12 +204,12 @@ type answer struct {
 }
 
 // remark tells of an answer that rules gave.
-func (a answer) remark(what string) string {
+func (a answer) remark() string {
 	switch {
 	case a.final == 'y' || a.final == 'r' || a.final == 'd':
-		return fmt.Sprintf("; a rule refuses %s: %s", what, a.text)
+		return "; a rule refuses it: " + a.text
 	case a.changes > 0:
-		return fmt.Sprintf("; rules make %d changes to %s", a.changes, what)
+		return fmt.Sprintf("; rules make %d changes to it", a.changes)
 	}
 	return ""
 }
@@ -231,14 +253,14 @@ func (t *talk) read() (code byte, data []byte, err error) {
 	return head[4], data, err
 }
 
-// ask sends a step and takes its answer, unless the milter waived that. Put off
-// (4xx) is an error: a message like this should not be.
+// ask sends a step and takes its answer, unless the milter waived that. Put off by
+// a failure is an error; what a rule says is not.
 func (t *talk) ask(code byte, data []byte, waive uint32) (answer, error) {
 	if err := t.send(code, data); err != nil {
 		return answer{}, err
 	}
 	var a answer
-	if waive != 0 && t.protocol&waive != 0 {
+	if waive == always || t.protocol&waive != 0 {
 		return a, nil
 	}
 	for {
@@ -266,11 +288,4 @@ func (t *talk) ask(code byte, data []byte, waive uint32) (answer, error) {
 			a.changes++
 		}
 	}
-}
-
-func short(d time.Duration) string {
-	if d < time.Second {
-		return fmt.Sprintf("%.0f ms", float64(d.Microseconds())/1000)
-	}
-	return fmt.Sprintf("%.1f s", d.Seconds())
 }

@@ -14,24 +14,60 @@ var colors = map[State]string{OK: "\x1b[32m", Warning: "\x1b[33m", Wrong: "\x1b[
 // Print writes one table, a line for each finding, and below those that are not
 // ok what to do.
 func Print(w io.Writer, r *Report, colored bool) error {
-	wide := 0
+	var b strings.Builder
+	table(&b, r.Lines, colored)
+	fmt.Fprintf(&b, "\n%s\n", r.Summary())
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// PrintBrief writes a summary of one line, as Nagios shows it, and below it only
+// what is not ok.
+func PrintBrief(w io.Writer, r *Report) error {
+	var bad []Line
+	var names []string
 	for _, l := range r.Lines {
-		wide = max(wide, len(l.Check))
+		if l.State != OK {
+			bad = append(bad, l)
+			names = append(names, l.Check)
+		}
 	}
 	var b strings.Builder
-	for _, l := range r.Lines {
+	b.WriteString(r.Summary())
+	if len(names) > 0 {
+		fmt.Fprintf(&b, ": %s", strings.Join(unique(names), ", "))
+	}
+	b.WriteString("\n")
+	table(&b, bad, false)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func unique(names []string) []string {
+	var out []string
+	for _, n := range names {
+		if len(out) == 0 || out[len(out)-1] != n {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+func table(b *strings.Builder, lines []Line, colored bool) {
+	wide := 0
+	for _, l := range lines {
+		wide = max(wide, len(l.Check))
+	}
+	for _, l := range lines {
 		state := fmt.Sprintf("%-7s", l.State)
 		if colored {
 			state = colors[l.State] + state + "\x1b[0m"
 		}
-		fmt.Fprintf(&b, "%s  %-*s  %s\n", state, wide, l.Check, oneLine(l.Text))
+		fmt.Fprintf(b, "%s  %-*s  %s\n", state, wide, l.Check, oneLine(l.Text))
 		if l.Fix != "" {
-			fmt.Fprintf(&b, "%-7s  %-*s  -> %s\n", "", wide, "", oneLine(l.Fix))
+			fmt.Fprintf(b, "%-7s  %-*s  -> %s\n", "", wide, "", oneLine(l.Fix))
 		}
 	}
-	fmt.Fprintf(&b, "\n%s\n", r.Summary())
-	_, err := io.WriteString(w, b.String())
-	return err
 }
 
 // Summary counts the lines in words.

@@ -10,6 +10,7 @@
 //	GET  {url}/f/{link id}/{part}/{expiry}/{mac}/{name}   the bytes, or a ZIP of all
 //	GET  {url}/p/{link id}/{part}/{expiry}/{mac}/{name}   a preview of an image
 //	GET  {url}/s/{hash}.{ext}                             the logo
+//	GET  {url}/w/{nonce}/{mac}                            whether it is us, see Probe
 //
 // A link may ask who comes (Gate): for a code by mail to one of the recipients, or
 // for a password. Then a cookie for its page is the proof, and the signed
@@ -190,13 +191,15 @@ func (s *Site) serve(x *exchange, at place) {
 		s.serveFile(x, at.file)
 	case at.kind == placeHome && get:
 		s.notice(x, http.StatusOK, noteHome)
+	case at.kind == placeProbe && get && s.signer.asks(at.probe):
+		s.answerProbe(x, at.probe)
 	case at.kind == placeRobots && get:
 		x.text("User-agent: *\nDisallow: /\n")
 	case at.kind == placeIcon && get:
 		x.WriteHeader(http.StatusNoContent) // browsers ask by themselves
 	case at.kind == placeLogo && at.logo == s.face.Logo && get:
 		s.serveLogo(x)
-	case at.kind == placeNowhere || at.kind == placeLogo && at.logo != s.face.Logo:
+	case at.kind == placeNowhere || at.kind == placeProbe || at.kind == placeLogo && at.logo != s.face.Logo:
 		s.notice(x, http.StatusNotFound, noteNothing)
 	default:
 		x.Header().Set("Allow", at.kind.methods())
@@ -233,6 +236,7 @@ const (
 	placeFile
 	placeLogo
 	placeIcon
+	placeProbe
 )
 
 func (k placeKind) methods() string {
@@ -245,9 +249,10 @@ func (k placeKind) methods() string {
 // place is what a request path names.
 type place struct {
 	kind  placeKind
-	token string     // of a link: well-formed, not known to exist
-	file  fileTicket // of a file: unverified
-	logo  string     // path of a logo: ours, if it is face.Logo
+	token string      // of a link: well-formed, not known to exist
+	file  fileTicket  // of a file: unverified
+	logo  string      // path of a logo: ours, if it is face.Logo
+	probe probeTicket // unverified
 }
 
 // locate reads a request path. The proxy may have left the public URL's path
@@ -275,6 +280,9 @@ func parsePath(path string) place {
 	}
 	if token, ok := strings.CutPrefix(path, "/d/"); ok && sisa.ValidToken(token) {
 		return place{kind: placeLink, token: token}
+	}
+	if p, ok := parseProbe(path); ok {
+		return place{kind: placeProbe, probe: p}
 	}
 	if strings.HasPrefix(path, "/s/") {
 		return place{kind: placeLogo, logo: path[1:]}
