@@ -42,7 +42,12 @@ func run(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "build cloakroom: %v\n%s", err, out)
 		return 1
 	}
-	return m.Run()
+	code := m.Run()
+	if err := stopSendmail(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return max(code, 1)
+	}
+	return code
 }
 
 // daemon is a cloakroom that can be stopped and started again on its data.

@@ -137,7 +137,7 @@ func startSendmail(ctx context.Context, programs *sendmailPrograms, opt Sendmail
 	err = s.guard.waitReady(ctx, sendmailReadyTimeout, func() bool {
 		log := s.Log()
 		taken = strings.Contains(log, "cannot bind")
-		return taken || strings.Contains(log, "daemon MTA: Name=") || strings.Contains(log, "starting daemon")
+		return taken || strings.Contains(log, "started as:") // logged when all listeners are bound
 	})
 	if taken {
 		err = errPortTaken

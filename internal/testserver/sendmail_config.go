@@ -15,7 +15,7 @@ import (
 )
 
 // milterFlags are F= of INPUT_MAIL_FILTER in Postfix's words.
-var milterFlags = map[string]string{"": "F=T, ", "tempfail": "F=T, ", "reject": "F=R, ", "shutdown": "F=4, ", "accept": ""}
+var milterFlags = map[string]string{"": ", F=T", "tempfail": ", F=T", "reject": ", F=R", "shutdown": ", F=4", "accept": ""}
 
 // configure writes sendmail.cf, submit.cf and what else the instance reads.
 func (s *Sendmail) configure(ctx context.Context, opt SendmailOptions) error {
@@ -128,9 +128,9 @@ func milterMacro(opt SendmailOptions) (string, error) {
 	}
 	timeouts := ""
 	if opt.MilterTimeouts != "" {
-		timeouts = "T=" + opt.MilterTimeouts
+		timeouts = ", T=" + opt.MilterTimeouts
 	}
-	return fmt.Sprintf("INPUT_MAIL_FILTER(`cloakroom', `S=%s:%s, %s%s')dnl\n", kind, where, flag, timeouts), nil
+	return fmt.Sprintf("INPUT_MAIL_FILTER(`cloakroom', `S=%s:%s%s%s')dnl\n", kind, where, flag, timeouts), nil
 }
 
 // routeMacros are a mailer for each route, which has the port, and the rules

@@ -68,7 +68,7 @@ func (s *Sendmail) Queue(ctx context.Context) ([]SendmailQueued, error) {
 		for line := range strings.Lines(string(out)) {
 			if m := queuedLine.FindStringSubmatch(line); m != nil {
 				mails = append(mails, SendmailQueued{ID: m[1], Held: held, Text: line})
-			} else if n := len(mails); n > 0 && mails[n-1].Held == held && strings.HasPrefix(line, " ") || strings.HasPrefix(line, "\t") {
+			} else if n := len(mails); n > 0 && mails[n-1].Held == held && (strings.HasPrefix(line, " ") || strings.HasPrefix(line, "\t")) {
 				mails[n-1].Text += line
 			}
 		}
