@@ -59,9 +59,11 @@ const (
 	// a body chunk; it may be writing the new body to a busy disk.
 	writeTimeout = 5 * time.Minute
 	// progressInterval is how often a waiting MTA is told that we are at work.
-	// The shortest timeout in use is Sendmail's default of 10 s for other
-	// stages; at the end of the message it is 5 minutes in both MTAs.
-	progressInterval = 10 * time.Second
+	// Sendmail waits no longer than its R:, 10 s by default, for each packet at the
+	// end of the message, and 5 minutes (E:) for all of them; Postfix waits its
+	// milter_content_timeout for each. Well below the shortest that anybody sets,
+	// since a busy host is late; a packet has five bytes.
+	progressInterval = time.Second
 	// recipientTimeout is how long CheckRecipient may take: less than the 10 s
 	// that Sendmail waits for an answer by default (Postfix: 30 s). PROGRESS
 	// does not help there, both expect it at the end of the message only.

@@ -50,6 +50,14 @@ func TestWaitingMTAGetsProgress(t *testing.T) {
 	}
 }
 
+// Sendmail's R: is 10 s by default, and an interval as long as that loses the race.
+func TestProgressComesBeforeSendmailGivesUp(t *testing.T) {
+	const sendmailRead = 10 * time.Second
+	if progressInterval > sendmailRead/3 {
+		t.Errorf("PROGRESS every %v is too seldom for an MTA that waits %v", progressInterval, sendmailRead)
+	}
+}
+
 func TestAbortInTheMiddleOfABody(t *testing.T) {
 	r := &recorder{}
 	s, _ := start(t, r)

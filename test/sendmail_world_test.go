@@ -35,6 +35,7 @@ type sendmailWorld struct {
 
 	port    map[string]int // of the listeners, by name
 	lenient int            // the port of a second daemon's milter
+	slow    int            // and of a third one
 }
 
 // The listeners. Each names the filters that its mail passes.
@@ -42,8 +43,8 @@ const (
 	usual   = "usual"    // Sendmail's own time limits: R:10s, E:5m
 	gateway = "gapps-in" // told to the other mail system alone
 	bare    = "bare"     // no filter: Cloakroom's own mail, and what others are compared with
-	hasty   = "hasty"    // R:2s, E:1m
-	brief   = "brief"    // R:2s, E:3s
+	hasty   = "hasty"    // R:2s, E:1m; the slow daemon
+	brief   = "brief"    // R:2s, E:3s; the slow daemon
 	open    = "open"     // no flag: mail passes unfiltered while the milter is away
 	second  = "second"   // another daemon
 )
@@ -89,7 +90,7 @@ func throughSendmail(t *testing.T) *sendmailWorld {
 	s := &sharedSendmail
 	s.once.Do(func() {
 		s.world = &sendmailWorld{port: map[string]int{}}
-		s.err = s.world.start(freePorts(t, 8))
+		s.err = s.world.start(freePorts(t, 9))
 	})
 	if s.err != nil {
 		t.Fatal(s.err)
@@ -150,7 +151,7 @@ func (w *sendmailWorld) start(ports []int) (err error) {
 	for i, name := range []string{usual, gateway, bare, hasty, brief, open, second} {
 		w.port[name] = ports[i]
 	}
-	w.lenient = ports[7]
+	w.lenient, w.slow = ports[7], ports[8]
 	if w.folder, err = os.MkdirTemp("", "cloakroom-test-sendmail-"); err != nil {
 		return err
 	}
@@ -190,8 +191,8 @@ func (w *sendmailWorld) sendmailOptions() testserver.SendmailOptions {
 		Port: w.port[usual], MilterAddr: w.opt.MilterAddr,
 		Routes: map[string]string{"acmecorp.test": w.sink.Addr(), "gapps.acmecorp.test": w.sink.Addr(), "ext.test": w.sink.Addr()},
 		Macros: []string{
-			fmt.Sprintf("MAIL_FILTER(`hasty', `S=inet:%s@127.0.0.1, F=T, T=C:5s;S:5s;R:2s;E:1m')dnl", port),
-			fmt.Sprintf("MAIL_FILTER(`brief', `S=inet:%s@127.0.0.1, F=T, T=C:5s;S:5s;R:2s;E:3s')dnl", port),
+			fmt.Sprintf("MAIL_FILTER(`hasty', `S=inet:%d@127.0.0.1, F=T, T=C:5s;S:5s;R:2s;E:1m')dnl", w.slow),
+			fmt.Sprintf("MAIL_FILTER(`brief', `S=inet:%d@127.0.0.1, F=T, T=C:5s;S:5s;R:2s;E:3s')dnl", w.slow),
 			fmt.Sprintf("MAIL_FILTER(`open', `S=inet:%s@127.0.0.1')dnl", port),
 			fmt.Sprintf("MAIL_FILTER(`second', `S=inet:%d@127.0.0.1, F=T')dnl", w.lenient),
 			"define(`confAUTH_MECHANISMS', `ANONYMOUS')dnl",
@@ -379,12 +380,34 @@ func (c *conversation) envelope(from string, to ...string) {
 // data sends a message, byte for byte but for dots, and takes the reply.
 func (c *conversation) data(code int, msg []byte) string {
 	c.t.Helper()
-	c.say(354, "DATA")
+	said, err := c.tryData(msg)
+	var refused *textproto.Error
+	if errors.As(err, &refused) && refused.Code == code {
+		return refused.Msg
+	}
+	if err != nil || code != 250 {
+		c.t.Fatalf("want %d: %q %v", code, said, err)
+	}
+	return said
+}
+
+// tryData is data where the reply is not known.
+func (c *conversation) tryData(msg []byte) (string, error) {
 	stuffed := bytes.ReplaceAll(append([]byte("\n"), msg...), []byte("\n."), []byte("\n.."))[1:]
 	if !bytes.HasSuffix(stuffed, []byte("\r\n")) {
 		stuffed = append(stuffed, "\r\n"...)
 	}
-	return c.say(code, string(stuffed)+".")
+	if _, err := c.conn.Write([]byte("DATA\r\n")); err != nil {
+		return "", err
+	}
+	if _, _, err := c.text.ReadResponse(354); err != nil {
+		return "", err
+	}
+	if _, err := c.conn.Write(append(stuffed, ".\r\n"...)); err != nil {
+		return "", err
+	}
+	_, said, err := c.text.ReadResponse(250)
+	return said, err
 }
 
 // mail sends one message by a listener and expects it to be taken. Parameters

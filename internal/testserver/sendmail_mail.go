@@ -29,6 +29,12 @@ func (s *Sendmail) Submit(ctx context.Context, from string, to []string, msg io.
 	return err
 }
 
+// RunClientQueue tries once more to hand over what Submit could not.
+func (s *Sendmail) RunClientQueue(ctx context.Context) error {
+	_, err := s.run(ctx, nil, "-C", s.configFile("submit"), "-q")
+	return err
+}
+
 func (s *Sendmail) run(ctx context.Context, stdin io.Reader, args ...string) ([]byte, error) {
 	cmd := asRoot(s.argv(args...), s.env())
 	var out, complaint bytes.Buffer
