@@ -163,7 +163,7 @@ func TestSetupPostfixPutsCloakroomInItsPlaceAndTakesItOut(t *testing.T) {
 	}
 
 	stdout, stderr, code := a.setup(roles...)
-	if code != 0 || !strings.Contains(stdout, "\nsmtpd_milters = ") || !strings.Contains(stdout, "start Cloakroom before Postfix reloads") || a.files() != before {
+	if code != 0 || !strings.Contains(stdout, "\nsmtpd_milters = ") || !strings.Contains(stdout, "start Cloakroom before the MTA knows of it") || a.files() != before {
 		t.Fatalf("without --apply: exit code %d, changed %v\n%s%s", code, a.files() != before, stdout, stderr)
 	}
 	a.refusedToOthers(before)

@@ -1,6 +1,6 @@
 package main
 
-// cloakroom setup postfix
+// cloakroom setup, and setup postfix
 
 import (
 	"errors"
@@ -20,26 +20,34 @@ func newSetupCmd(g *globals) *cobra.Command {
 	return group(&cobra.Command{
 		Use:     "setup",
 		Short:   "Attach Cloakroom to an MTA, and detach it",
-		Example: "  cloakroom setup postfix\n  cloakroom setup postfix --apply --reload\n  cloakroom setup postfix --undo --reload",
-	}, newSetupPostfixCmd(g))
+		Example: "  cloakroom setup postfix\n  cloakroom setup postfix --apply --reload\n  cloakroom setup postfix --undo --reload\n  cloakroom setup sendmail",
+	}, newSetupPostfixCmd(g), newSetupSendmailCmd(g))
 }
 
 // setupFlags are what both MTAs share.
 type setupFlags struct {
+	mtasetup.Options
 	apply, undo, json bool
 }
 
 func (f *setupFlags) register(cmd *cobra.Command) {
-	cmd.Flags().BoolVar(&f.apply, "apply", false, "make the changes, with a backup")
-	cmd.Flags().BoolVar(&f.undo, "undo", false, "take back what --apply changed")
-	cmd.Flags().BoolVar(&f.json, "json", false, "print as JSON")
+	flags := cmd.Flags()
+	flags.BoolVar(&f.apply, "apply", false, "make the changes, with a backup")
+	flags.BoolVar(&f.undo, "undo", false, "take back what --apply changed")
+	flags.BoolVar(&f.json, "json", false, "print as JSON")
+	flags.StringArrayVar(&f.Scanners, "scanner", nil, "the `address` of a milter that scans mail; may be repeated")
+	flags.StringArrayVar(&f.Verifiers, "verifier", nil, "the `address` of a milter that verifies mail from outside; may be repeated")
+	flags.StringArrayVar(&f.Signers, "signer", nil, "the `address` of a milter that signs mail; may be repeated")
+	flags.StringVar(&f.After, "after", "", "stand behind the milter at this `address`, wherever it is listed")
+	flags.StringVar(&f.Before, "before", "", "stand before the milter at this `address`, wherever it is listed")
+	flags.IntVar(&f.GatewayPort, "gateway-port", 0, "the `port` of a new listener for the other mail system (default: the first free one from 10025)")
 	cmd.MarkFlagsMutuallyExclusive("apply", "undo")
+	cmd.MarkFlagsMutuallyExclusive("after", "before")
 }
 
 // postfixFlags are the flags of setup postfix.
 type postfixFlags struct {
 	setupFlags
-	mtasetup.Options
 	folder string
 	reload bool
 }
@@ -75,15 +83,8 @@ run it, or use --reload, which does not reload while Cloakroom is not there to a
 	flags := cmd.Flags()
 	flags.BoolVar(&f.reload, "reload", false, "with --apply or --undo: reload Postfix afterwards")
 	flags.StringVar(&f.folder, "config-directory", "", "Postfix's configuration `folder`, as postconf -c takes it (default: Postfix's own)")
-	flags.StringArrayVar(&f.Scanners, "scanner", nil, "the `address` of a milter that scans mail; may be repeated")
-	flags.StringArrayVar(&f.Verifiers, "verifier", nil, "the `address` of a milter that verifies mail from outside; may be repeated")
-	flags.StringArrayVar(&f.Signers, "signer", nil, "the `address` of a milter that signs mail; may be repeated")
-	flags.StringVar(&f.After, "after", "", "stand behind the milter at this `address`, wherever it is listed")
-	flags.StringVar(&f.Before, "before", "", "stand before the milter at this `address`, wherever it is listed")
 	flags.StringArrayVar(&f.Attach, "attach", nil, "a `service` of master.cf that Cloakroom shall see, whatever it looks like; may be repeated")
 	flags.StringArrayVar(&f.Leave, "leave", nil, "a `service` of master.cf that Cloakroom shall not see; may be repeated")
-	flags.IntVar(&f.GatewayPort, "gateway-port", 0, "the `port` of a new listener for the other mail system (default: the first free one from 10025)")
-	cmd.MarkFlagsMutuallyExclusive("after", "before")
 	return cmd
 }
 
@@ -112,8 +113,13 @@ func (f *postfixFlags) run(g *globals, cmd *cobra.Command) error {
 	if err != nil {
 		return setupError(err)
 	}
-	made := plan(m)
+	return f.print(cmd, plan(m), absent)
+}
+
+// print tells a plan.
+func (f *setupFlags) print(cmd *cobra.Command, made *mtasetup.Plan, absent error) error {
 	warnAbsent(made, absent)
+	var err error
 	if f.json {
 		err = printJSON(cmd, made)
 	} else {
@@ -129,7 +135,7 @@ func (f *postfixFlags) run(g *globals, cmd *cobra.Command) error {
 func warnAbsent(plan *mtasetup.Plan, absent error) {
 	if absent != nil {
 		plan.Remarks = append(plan.Remarks, mtasetup.Remark{Level: mtasetup.Warning,
-			Text: absent.Error() + ": start Cloakroom before Postfix reloads, or mail has to wait"})
+			Text: absent.Error() + ": start Cloakroom before the MTA knows of it, or mail has to wait"})
 	}
 }
 
@@ -177,11 +183,7 @@ func (f *postfixFlags) next(cmd *cobra.Command, p *attach.Postfix, changed, relo
 func (f *postfixFlags) takeBack(cmd *cobra.Command, p *attach.Postfix) error {
 	undone, err := p.Undo(cmd.Context())
 	if errors.Is(err, attach.ErrNothing) {
-		if f.json {
-			return printJSON(cmd, attach.Undone{Exact: true, Restored: []mtasetup.Change{}, Left: []string{}, Backups: []string{}})
-		}
-		_, err = fmt.Fprintln(cmd.OutOrStdout(), err)
-		return err
+		return f.nothing(cmd)
 	}
 	if err != nil {
 		return setupError(err)
@@ -197,6 +199,15 @@ func (f *postfixFlags) takeBack(cmd *cobra.Command, p *attach.Postfix) error {
 		f.next(cmd, p, true, f.reload && reloadErr == nil)
 	}
 	return errors.Join(err, reloadErr)
+}
+
+// nothing tells that there is nothing to undo.
+func (f *setupFlags) nothing(cmd *cobra.Command) error {
+	if f.json {
+		return printJSON(cmd, attach.Undone{Exact: true, Restored: []mtasetup.Change{}, Left: []string{}, Backups: []string{}})
+	}
+	_, err := fmt.Fprintln(cmd.OutOrStdout(), attach.ErrNothing)
+	return err
 }
 
 // setupError gives the exit code of what can go wrong.

@@ -80,7 +80,7 @@ func ProbeMilter(ctx context.Context, listen string) error {
 func PrintSetupDone(w io.Writer, plan *mtasetup.Plan, done *attach.Done) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s in %s\n", plan.MTA, plan.Folder)
-	if len(done.Changes) == 0 {
+	if len(done.Changes) == 0 && done.Made == "" {
 		b.WriteString("nothing to do: everything is set up\n")
 	}
 	for _, c := range done.Changes {
@@ -88,6 +88,9 @@ func PrintSetupDone(w io.Writer, plan *mtasetup.Plan, done *attach.Done) error {
 	}
 	for _, k := range done.Kept {
 		fmt.Fprintf(&b, "  %s\n", plain(k))
+	}
+	if done.Made != "" {
+		fmt.Fprintf(&b, "done: %s\n", plain(done.Made))
 	}
 	for _, file := range done.Backups {
 		fmt.Fprintf(&b, "backup: %s\n", plain(file))
@@ -103,8 +106,18 @@ func printRemarks(b *strings.Builder, plan *mtasetup.Plan) {
 		fmt.Fprintf(b, "%s: %s\n", r.Level, plain(r.Text))
 	}
 	for _, s := range plan.Steps {
+		// Lines for Postfix alone wait for a command, or are a hint.
+		if s.Command == "" && !strings.HasPrefix(plan.MTA, "Sendmail") {
+			continue
+		}
+		fmt.Fprintf(b, "to do: %s\n", plain(s.Reason))
+		if strings.HasPrefix(plan.MTA, "Sendmail") {
+			for _, l := range s.Lines {
+				fmt.Fprintf(b, "  %s\n", plain(l))
+			}
+		}
 		if s.Command != "" {
-			fmt.Fprintf(b, "to do: %s\n  %s\n", plain(s.Reason), plain(s.Command))
+			fmt.Fprintf(b, "  %s\n", plain(s.Command))
 		}
 	}
 }
@@ -136,6 +149,9 @@ func PrintSetupUndone(w io.Writer, u *attach.Undone) error {
 		default:
 			fmt.Fprintf(&b, "taken out  %s\n", plain(text))
 		}
+	}
+	if u.Made != "" {
+		fmt.Fprintf(&b, "done: %s\n", plain(u.Made))
 	}
 	if u.Exact {
 		b.WriteString("the configuration is byte for byte what it was before\n")

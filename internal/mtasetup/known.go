@@ -53,7 +53,7 @@ func (o Options) identify(e element, queue string) (name string, r role) {
 	name = e.address
 	at, ok := parseEndpoint(e.address, queue)
 	if ok {
-		place := strings.ToLower(at.path + at.host)
+		place := strings.ToLower(e.name + " " + at.path + at.host)
 		i := slices.IndexFunc(famousMilters, func(f famous) bool { return strings.Contains(place, f.word) })
 		if i < 0 && at.path == "" {
 			i = slices.IndexFunc(famousMilters, func(f famous) bool { return slices.Contains(f.ports, at.port) })

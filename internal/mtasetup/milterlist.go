@@ -15,6 +15,7 @@ type option struct{ name, value string }
 // element is one milter of a list.
 type element struct {
 	text    string // as written
+	name    string // Sendmail's own; "" with Postfix
 	address string
 	options []option
 }

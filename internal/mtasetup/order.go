@@ -23,14 +23,20 @@ type place struct {
 	warnings []string
 }
 
+// orderer knows what an administrator says of milters.
+type orderer struct {
+	opt   Options
+	queue string // Postfix's queue folder, for addresses of sockets in it
+}
+
 // order finds the place of ours in a list of others. was is where it stands
 // already, -1 for nowhere: it stays there as long as that is right.
-func (b *postfix) order(others []element, w way, was int) place {
+func (b orderer) order(others []element, w way, was int) place {
 	after, before := 0, len(others)
 	var ahead, behind, strangers []string
 	var p place
 	for i, e := range others {
-		name, r := b.opt.identify(e, b.m.queue())
+		name, r := b.opt.identify(e, b.queue)
 		switch {
 		case r == scanner, w == inward && (r == verifier || r == both):
 			after = i + 1
@@ -90,24 +96,24 @@ func why(ahead, behind []string) string {
 }
 
 // doubts are what a person should know of a milter in its place.
-func (b *postfix) doubts(name string, e element, r role, w way) []string {
+func (b orderer) doubts(name string, e element, r role, w way) []string {
 	switch {
 	case name == "rspamd" && r == scanner && w == outward:
 		return []string{fmt.Sprintf("rspamd (%s) sees outgoing mail before Cloakroom. If it also signs (module dkim_signing), signed mail is left as it is, without links: let another milter sign, or put Cloakroom first with --signer %s, and rspamd sees no attachment that became a link",
 			e.address, e.address)}
 	case r == both && w == inward:
-		return []string{fmt.Sprintf("%s (%s) verifies and may sign: mail that hosts in mynetworks submit by port 25 is then signed before Cloakroom sees it, and left as it is. Let them submit by port 587", name, e.address)}
+		return []string{fmt.Sprintf("%s (%s) verifies and may sign: mail that your own hosts submit by port 25 is then signed before Cloakroom sees it, and left as it is. Let them submit by port 587", name, e.address)}
 	}
 	return nil
 }
 
 // told is the place that --after or --before names, where the list has it.
-func (b *postfix) told(others []element) (int, bool) {
+func (b orderer) told(others []element) (int, bool) {
 	find := func(address string) int {
 		if address == "" {
 			return -1
 		}
-		return slices.IndexFunc(others, func(e element) bool { return same(e.address, address, b.m.queue()) })
+		return slices.IndexFunc(others, func(e element) bool { return same(e.address, address, b.queue) })
 	}
 	if i := find(b.opt.After); i >= 0 {
 		return i + 1, true

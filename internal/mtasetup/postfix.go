@@ -177,7 +177,7 @@ func (b *postfix) place(list []token, w way) ([]token, string) {
 	elements := elementsOf(list)
 	was := slices.IndexFunc(elements, b.isOurs)
 	rest := without(list, b.isOurs)
-	p := b.order(elementsOf(rest), w, was)
+	p := orderer{b.opt, b.m.queue()}.order(elementsOf(rest), w, was)
 	for _, text := range p.warnings {
 		b.remark(Warning, "%s", text)
 	}

@@ -13,15 +13,23 @@ const textWidth = 80
 
 // comment writes text as comment lines.
 func comment(b *strings.Builder, text string) {
-	line := "#"
+	for _, line := range wrap("#", text) {
+		b.WriteString(line + "\n")
+	}
+}
+
+// wrap breaks text into lines that begin with a mark.
+func wrap(mark, text string) []string {
+	var out []string
+	line := mark
 	for _, word := range strings.Fields(text) {
-		if len(line)+1+len(word) > textWidth && line != "#" {
-			b.WriteString(line + "\n")
-			line = "#"
+		if len(line)+1+len(word) > textWidth && line != mark {
+			out = append(out, line)
+			line = mark
 		}
 		line += " " + word
 	}
-	b.WriteString(line + "\n")
+	return append(out, line)
 }
 
 // section separates what has its own reason.
@@ -122,16 +130,37 @@ func (p *Plan) Text() string {
 			fmt.Fprintf(&b, "\n#### %s\n\n%s", name, text)
 		}
 	}
-	part(p.Folder+"/main.cf", p.MainText())
-	part(p.Folder+"/master.cf", p.MasterText())
+	sendmail := strings.HasPrefix(p.MTA, "Sendmail")
+	if !sendmail {
+		part(p.Folder+"/main.cf", p.MainText())
+		part(p.Folder+"/master.cf", p.MasterText())
+	}
 	for _, c := range p.Changes {
-		if c.Kind == File {
+		if c.Kind == File || c.Kind == Block {
 			part(c.Name, c.New)
 		}
+	}
+	if sendmail {
+		part("to do", p.stepText())
 	}
 	part("the same as commands", p.commandText())
 	part("who sees mail, in this order", p.listenerText())
 	part("to know", p.remarkText())
+	return b.String()
+}
+
+// stepText is what a person has to do, as Sendmail has it.
+func (p *Plan) stepText() string {
+	var b strings.Builder
+	for _, s := range p.Steps {
+		section(&b, s.Reason)
+		for _, l := range s.Lines {
+			b.WriteString(l + "\n")
+		}
+		if s.Command != "" {
+			b.WriteString("#   " + s.Command + "\n")
+		}
+	}
 	return b.String()
 }
 

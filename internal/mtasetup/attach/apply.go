@@ -20,7 +20,8 @@ import (
 type Done struct {
 	Changes []mtasetup.Change `json:"changes"`
 	Backups []string          `json:"backups"`
-	Kept    []string          `json:"kept"` // what was left as it is, and why
+	Kept    []string          `json:"kept"`           // what was left as it is, and why
+	Made    string            `json:"made,omitempty"` // the command by which sendmail.cf was made
 }
 
 // planner makes the plan for what a machine is.
@@ -29,7 +30,7 @@ type planner func(*mtasetup.Machine) *mtasetup.Plan
 // Apply reads the machine, plans and carries the plan out. A plan without
 // changes changes nothing. After an error the configuration is what it was.
 func (p *Postfix) Apply(ctx context.Context, set mtasetup.Settings, plan planner, now time.Time) (*mtasetup.Plan, *Done, error) {
-	if err := p.changeable(); err != nil {
+	if err := p.changeable(configFiles...); err != nil {
 		return nil, nil, err
 	}
 	unlock, err := lock(p.Folder)

@@ -30,7 +30,7 @@ var (
 
 // Postfix is an instance: a configuration folder, and the programs for it.
 type Postfix struct {
-	Folder   string // absolute
+	home
 	postconf string
 	postfix  string
 	edited   func() // after each change by postconf; nil but in tests, see settle
@@ -39,7 +39,7 @@ type Postfix struct {
 // Open finds Postfix's programs; folder is the instance's configuration, "" for
 // Postfix's own default.
 func Open(ctx context.Context, folder string) (*Postfix, error) {
-	p := &Postfix{}
+	p := &Postfix{home: home{like: "main.cf"}}
 	for _, place := range []string{"postconf", "/usr/sbin/postconf", "/usr/local/sbin/postconf"} {
 		if path, err := exec.LookPath(place); err == nil {
 			p.postconf = path
@@ -72,8 +72,6 @@ func Open(ctx context.Context, folder string) (*Postfix, error) {
 
 // configFiles are what postconf edits.
 var configFiles = []string{"main.cf", "master.cf"}
-
-func (p *Postfix) file(name string) string { return filepath.Join(p.Folder, name) }
 
 // config runs postconf(1) for this instance.
 func (p *Postfix) config(ctx context.Context, args ...string) (string, error) {

@@ -96,14 +96,14 @@ func lock(folder string) (unlock func(), err error) {
 }
 
 // changeable tells whether we may and should change the configuration files.
-func (p *Postfix) changeable() error {
-	for _, name := range configFiles {
+func (p *home) changeable(names ...string) error {
+	for _, name := range names {
 		if err := plainFile(p.file(name)); err != nil {
 			return err
 		}
 		f, err := os.OpenFile(p.file(name), os.O_WRONLY, 0)
 		if err != nil {
-			return fmt.Errorf("only who may write Postfix's configuration can change it: %w", err)
+			return fmt.Errorf("only who may write the MTA's configuration can change it: %w", err)
 		}
 		if err := f.Close(); err != nil {
 			return err

@@ -1,6 +1,6 @@
 package attach
 
-// The record beside main.cf: what was changed, what was there before, and where
+// The record beside the configuration: what was changed, what was there before, and where
 // the backups are.
 
 import (
@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -47,8 +48,16 @@ func (r *Record) file(name string) *RecordedFile {
 	return &r.Files[i]
 }
 
+// home is a folder of configuration that the set-up changes.
+type home struct {
+	Folder string // absolute
+	like   string // the file whose owner and mode new ones get
+}
+
+func (p *home) file(name string) string { return filepath.Join(p.Folder, name) }
+
 // record reads the record; the error is ErrNothing where there is none.
-func (p *Postfix) record() (*Record, error) {
+func (p *home) record() (*Record, error) {
 	text, err := os.ReadFile(p.file(recordFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, ErrNothing
@@ -67,7 +76,7 @@ func (p *Postfix) record() (*Record, error) {
 }
 
 // keep writes the record; nil removes it.
-func (p *Postfix) keep(r *Record) error {
+func (p *home) keep(r *Record) error {
 	name := p.file(recordFile)
 	if r == nil {
 		if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -79,7 +88,7 @@ func (p *Postfix) keep(r *Record) error {
 	if err == nil {
 		text = append(text, '\n')
 		if _, missing := os.Stat(name); missing != nil {
-			err = copyOf(p.file("main.cf"), name, text)
+			err = copyOf(p.file(p.like), name, text)
 		} else {
 			err = replace(name, text)
 		}

@@ -17,17 +17,18 @@ import (
 
 // Undone is what an undo did.
 type Undone struct {
-	Exact    bool              `json:"exact"`    // the files are byte for byte what they were
-	Restored []mtasetup.Change `json:"restored"` // new: what is there now no more
-	Left     []string          `json:"left"`     // what was changed since, and stays
-	Backups  []string          `json:"backups"`  // that were kept
+	Exact    bool              `json:"exact"`          // the files are byte for byte what they were
+	Restored []mtasetup.Change `json:"restored"`       // new: what is there now no more
+	Left     []string          `json:"left"`           // what was changed since, and stays
+	Backups  []string          `json:"backups"`        // that were kept
+	Made     string            `json:"made,omitempty"` // the command by which sendmail.cf was made
 }
 
 // Undo takes back what Apply did. A file that nobody has changed since becomes
 // what it was, byte for byte; in one that was edited, only values that are still
 // ours are put back. The error is ErrNothing where nothing was applied.
 func (p *Postfix) Undo(ctx context.Context) (*Undone, error) {
-	if err := p.changeable(); err != nil {
+	if err := p.changeable(configFiles...); err != nil {
 		return nil, err
 	}
 	unlock, err := lock(p.Folder)
