@@ -14,11 +14,12 @@ import (
 )
 
 // draftFrom is the size of decoded content from which a part is drafted. What
-// is smaller is decoded again where it is needed, which costs less than a file
-// that may not be wanted.
+// is smaller stays in memory, as long as all of it together is smaller too; else
+// it is decoded again where it is needed, which costs less than a file that may
+// not be wanted.
 const draftFrom = 256 << 10
 
-// heldBuffers keep what came before a draft began.
+// heldBuffers keep small parts, and what came before a draft began.
 var heldBuffers = sync.Pool{New: func() any { return new([draftFrom]byte) }}
 
 // Drafter is a store that takes content before its hash is known.
@@ -32,14 +33,16 @@ type drafts struct {
 	wanted  func(p *message.Part) bool  // whether a rule may take the part
 	current *drafting
 	kept    map[int]*blob.Draft // by part
+	held    *[draftFrom]byte
+	used    int            // bytes of held that small parts lie in
+	small   map[int][]byte // of them, by part
 }
 
 // drafting is the content of the part that comes in: in memory, then in a file.
 type drafting struct {
 	all   *drafts
 	part  *message.Part
-	held  *[draftFrom]byte
-	n     int // bytes in held
+	n     int // bytes in memory, behind those of small parts
 	draft *blob.Draft
 	off   bool // it could not be begun or written: the part is decoded again
 }
@@ -51,7 +54,7 @@ func (m *Mail) draft() {
 	if !ok || m.settings.Observe || m.lowSpace() != "" || m.passes != "" && !m.settings.Policy.Vaults() {
 		return
 	}
-	m.drafts = drafts{begin: d.Draft, wanted: m.mayTake, kept: make(map[int]*blob.Draft)}
+	m.drafts = drafts{begin: d.Draft, wanted: m.mayTake, kept: make(map[int]*blob.Draft), small: make(map[int][]byte)}
 	m.inspector.CopyTo(m.drafts.next)
 }
 
@@ -65,13 +68,21 @@ func (m *Mail) mayTake(p *message.Part) bool {
 
 // next is where the content of the next part goes.
 func (d *drafts) next(p *message.Part) io.Writer {
-	d.current.release()
-	d.current = nil
+	d.settle()
 	if p.Encoding != "base64" || d.begin == nil { // what is not in base64 is text, or small
 		return nil
 	}
 	d.current = &drafting{all: d, part: p}
 	return d.current
+}
+
+// settle ends the part that came in.
+func (d *drafts) settle() {
+	if c := d.current; c != nil && c.n > 0 {
+		d.small[c.part.Index] = d.held[d.used : d.used+c.n]
+		d.used += c.n
+	}
+	d.current = nil
 }
 
 // Write takes decoded content. It never fails: a part whose draft does is decoded
@@ -80,10 +91,7 @@ func (c *drafting) Write(b []byte) (int, error) {
 	switch {
 	case c.off:
 	case c.draft == nil && c.n+len(b) < draftFrom:
-		if c.held == nil {
-			c.held = heldBuffers.Get().(*[draftFrom]byte)
-		}
-		c.n += copy(c.held[c.n:], b)
+		c.hold(b)
 	case c.draft == nil:
 		c.start(b)
 	default:
@@ -94,10 +102,25 @@ func (c *drafting) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
+// hold keeps content in memory. Where there is no room, the parts before give way.
+func (c *drafting) hold(b []byte) {
+	d := c.all
+	if d.held == nil {
+		d.held = heldBuffers.Get().(*[draftFrom]byte)
+	}
+	if d.used+c.n+len(b) > draftFrom {
+		clear(d.small)
+		copy(d.held[:], d.held[d.used:d.used+c.n])
+		d.used = 0
+	}
+	c.n += copy(d.held[d.used+c.n:], b)
+}
+
 func (c *drafting) start(b []byte) {
+	before := c.n
+	c.n = 0
 	if !c.all.wanted(c.part) {
 		c.off = true
-		c.release()
 		return
 	}
 	d, err := c.all.begin()
@@ -106,23 +129,14 @@ func (c *drafting) start(b []byte) {
 		return
 	}
 	c.draft, c.all.kept[c.part.Index] = d, d
-	if c.held != nil {
-		_, err = d.Write(c.held[:c.n])
+	if before > 0 {
+		_, err = d.Write(c.all.held[c.all.used : c.all.used+before])
 	}
 	if err == nil {
 		_, err = d.Write(b)
 	}
-	c.release()
 	if err != nil {
 		c.stop()
-	}
-}
-
-// release gives the buffer back.
-func (c *drafting) release() {
-	if c != nil && c.held != nil {
-		heldBuffers.Put(c.held)
-		c.held, c.n = nil, 0
 	}
 }
 
@@ -132,9 +146,16 @@ func (c *drafting) stop() {
 	delete(c.all.kept, c.part.Index)
 }
 
-// put makes content durable: by its draft if the part has one, else by writing
-// it anew.
+// put makes content durable: by the part's draft if it has one, else by writing it
+// anew.
 func (d *drafts) put(ctx context.Context, s blob.Store, part int, ref blob.Ref, content func(io.Writer) error) (existed bool, err error) {
+	d.settle()
+	if b := d.small[part]; int64(len(b)) == ref.Size && len(b) > 0 {
+		return s.Put(ctx, ref, func(w io.Writer) error {
+			_, err := w.Write(b)
+			return err
+		})
+	}
 	draft := d.kept[part]
 	if draft == nil {
 		return s.Put(ctx, ref, content)
@@ -150,10 +171,11 @@ func (d *drafts) put(ctx context.Context, s blob.Store, part int, ref blob.Ref, 
 
 // close ends what was not wanted.
 func (d *drafts) close() {
-	d.current.release()
-	d.current = nil
 	for _, draft := range d.kept {
 		draft.Discard()
 	}
-	d.kept = nil
+	if d.held != nil {
+		heldBuffers.Put(d.held)
+	}
+	*d = drafts{}
 }

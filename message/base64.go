@@ -5,6 +5,7 @@ import (
 	stdbase64 "encoding/base64"
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/segmentio/asm/base64"
 )
@@ -17,6 +18,7 @@ type base64Reader struct {
 	raw io.Writer // encoded bytes from where the layout cannot tell them
 	buf []byte    // characters without line ends, base64Block of them at most
 	dec []byte
+	mem *base64Memory // what buf and dec lie in; nil before reset and after close
 
 	layout    Layout
 	col       int  // characters in the current line
@@ -37,12 +39,20 @@ type base64Reader struct {
 // base64Block is how many characters are decoded at a time; a multiple of 4.
 const base64Block = 32 << 10
 
+// base64Memory is what a reader works in, lent for the time of one part.
+type base64Memory struct {
+	buf [base64Block]byte
+	dec [base64Block / 4 * 3]byte
+}
+
+var base64Memories = sync.Pool{New: func() any { return new(base64Memory) }}
+
 func (d *base64Reader) reset(out, raw io.Writer) {
-	buf, dec, trailer := d.buf, d.dec, d.trailer
-	if buf == nil {
-		buf, dec = make([]byte, 0, base64Block), make([]byte, base64Block/4*3)
+	mem := d.mem
+	if mem == nil {
+		mem = base64Memories.Get().(*base64Memory)
 	}
-	*d = base64Reader{out: out, raw: raw, buf: buf[:0], dec: dec, trailer: trailer[:0]}
+	*d = base64Reader{out: out, raw: raw, mem: mem, buf: mem.buf[:0], dec: mem.dec[:], trailer: d.trailer[:0]}
 	d.layout.kind = layoutBase64
 }
 
@@ -286,8 +296,17 @@ func (d *base64Reader) fail(reason string) {
 	d.buf = d.buf[:0]
 }
 
-// close decodes what is left and settles layout and defect.
+// close decodes what is left, settles layout and defect, and gives the memory
+// back.
 func (d *base64Reader) close() {
+	d.end()
+	if d.mem != nil {
+		base64Memories.Put(d.mem)
+		d.mem, d.buf, d.dec = nil, nil, nil
+	}
+}
+
+func (d *base64Reader) end() {
 	if d.done {
 		return
 	}
@@ -295,7 +314,7 @@ func (d *base64Reader) close() {
 	if err != nil || bytes.ContainsAny(d.buf, "\r\n") {
 		if d.unchecked {
 			d.replay()
-			d.close()
+			d.end()
 			return
 		}
 		d.fail("base64 that does not decode")

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 
 	gomilter "github.com/emersion/go-milter"
 
@@ -80,6 +81,7 @@ func (s *session) sendBody(body io.WriterTo) error {
 		return nil
 	}
 	w := newBodyWriter(s.tap)
+	defer w.release()
 	if _, err := body.WriteTo(w); err != nil {
 		return err
 	}
@@ -158,8 +160,17 @@ type bodyWriter struct {
 	sent bool
 }
 
+// bodyPackets are kept for the next message.
+var bodyPackets = sync.Pool{New: func() any { return new([packetHead + maxChunk]byte) }}
+
 func newBodyWriter(w io.Writer) *bodyWriter {
-	return &bodyWriter{w: w, buf: make([]byte, packetHead, packetHead+maxChunk)}
+	return &bodyWriter{w: w, buf: bodyPackets.Get().(*[packetHead + maxChunk]byte)[:packetHead]}
+}
+
+// release ends the writer.
+func (b *bodyWriter) release() {
+	bodyPackets.Put((*[packetHead + maxChunk]byte)(b.buf[:cap(b.buf)]))
+	b.buf = nil
 }
 
 func (b *bodyWriter) Write(p []byte) (int, error) {
