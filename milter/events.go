@@ -99,14 +99,21 @@ func (s *session) Headers(textproto.MIMEHeader, *gomilter.Modifier) (gomilter.Re
 	return gomilter.RespContinue, nil
 }
 
-// BodyChunk passes body bytes on.
-func (s *session) BodyChunk(chunk []byte, _ *gomilter.Modifier) (gomilter.Response, error) {
-	if s.tx == nil || s.tx.mail == nil && s.tx.err == nil {
-		return nil, errOrder // a chunk before the end of the header would be lost
-	}
-	s.tx.write(chunk)
-	return s.carryOn(gomilter.OptNoBodyReply), nil
+// BodyChunk is never called: the tap keeps body chunks from go-milter.
+func (s *session) BodyChunk([]byte, *gomilter.Modifier) (gomilter.Response, error) {
+	return nil, errOrder
 }
+
+// body passes body bytes on.
+func (s *session) body(b []byte) error {
+	if !s.takesBody() {
+		return errOrder // a chunk before the end of the header would be lost
+	}
+	s.tx.write(b)
+	return nil
+}
+
+func (s *session) takesBody() bool { return s.tx != nil && (s.tx.mail != nil || s.tx.err != nil) }
 
 // Body is the end of the message: the handler decides, we carry it out.
 func (s *session) Body(m *gomilter.Modifier) (gomilter.Response, error) {

@@ -30,6 +30,11 @@ func (s *session) intercept(code gomilter.Code, payload []byte) (bool, error) {
 		}
 		s.tx.header.add(payload)
 		return false, s.proceed(gomilter.OptNoHeaderReply)
+	case gomilter.CodeBody:
+		if !s.takesBody() {
+			return false, errOrder
+		}
+		return false, s.proceed(gomilter.OptNoBodyReply)
 	case gomilter.CodeData:
 		s.learnStage(code)
 		return false, s.proceed(gomilter.OptNoDataReply)

@@ -53,7 +53,7 @@ func newSession(conn net.Conn, h Handler, cfg Config, progress time.Duration, lo
 	s.checker, _ = h.(RecipientChecker)
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	s.tap = newTap(conn, cfg.IdleTimeout)
-	s.tap.intercept = s.intercept
+	s.tap.intercept, s.tap.body = s.intercept, s.body
 	s.tap.closed = s.closed
 	s.reset()
 	return s

@@ -27,8 +27,12 @@ type tap struct {
 	r *bufio.Reader
 	w *bufio.Writer
 	// intercept looks at a packet before go-milter does; false keeps it away.
-	// The payload is valid until the next packet. Body chunks are not shown.
+	// The payload is valid until the next packet. Of a body chunk it is shown
+	// nothing, after body has had the content.
 	intercept func(code gomilter.Code, payload []byte) (pass bool, err error)
+	// body takes a piece of a body chunk, which is valid until it returns.
+	// go-milter never sees body chunks: it makes new memory for each.
+	body func([]byte) error
 	// closed is called once by Close, with what ended the reading.
 	closed func(error)
 
@@ -36,7 +40,6 @@ type tap struct {
 	packet  time.Duration // how long it may take to arrive, and the first to come
 	buf     []byte        // the current packet
 	pending []byte        // what go-milter has not read of it
-	stream  int           // body bytes that follow pending, still in r
 	err     error         // what ended the reading
 
 	inPacket bool      // the next bytes belong to a packet already begun
@@ -61,23 +64,14 @@ func newTap(conn net.Conn, idle time.Duration) *tap {
 // Read gives go-milter the next bytes of packets it shall see. Any failure looks
 // like the end of the connection to it: the reason is logged by us.
 func (t *tap) Read(p []byte) (int, error) {
-	if len(t.pending) == 0 && t.stream == 0 {
+	if len(t.pending) == 0 {
 		if err := t.next(); err != nil {
 			t.err = err
 			return 0, io.EOF
 		}
 	}
-	if len(t.pending) > 0 {
-		n := copy(p, t.pending)
-		t.pending = t.pending[n:]
-		return n, nil
-	}
-	n, err := t.r.Read(p[:min(len(p), t.stream)])
-	t.stream -= n
-	if err != nil {
-		t.err = unexpected(err)
-		return n, io.EOF
-	}
+	n := copy(p, t.pending)
+	t.pending = t.pending[n:]
 	return n, nil
 }
 
@@ -94,9 +88,6 @@ func (t *tap) next() error {
 		if err != nil {
 			return err
 		}
-		if code == gomilter.CodeBody {
-			return nil
-		}
 		pass, err := t.intercept(code, payload)
 		if err != nil {
 			return err
@@ -108,8 +99,8 @@ func (t *tap) next() error {
 	}
 }
 
-// readPacket reads one packet into buf. Of a body chunk it leaves the content
-// in r, so that go-milter reads it straight into its own memory.
+// readPacket reads one packet into buf. The content of a body chunk goes to body
+// instead.
 func (t *tap) readPacket() (gomilter.Code, []byte, error) {
 	if cap(t.buf) > keptPacket { // after an unusually long header field
 		t.buf = nil
@@ -133,14 +124,33 @@ func (t *tap) readPacket() (gomilter.Code, []byte, error) {
 	}
 	code, rest := gomilter.Code(t.buf[4]), int(length)-1
 	if code == gomilter.CodeBody {
-		t.pending, t.stream = t.buf, rest
-		return code, nil, nil
+		return code, nil, t.passBody(rest)
 	}
 	t.buf = append(t.buf, make([]byte, rest)...)
 	if _, err := io.ReadFull(t.r, t.buf[packetHead:]); err != nil {
 		return 0, nil, unexpected(err)
 	}
 	return code, t.buf[packetHead:], nil
+}
+
+// bodyPieces are lent for the time of one chunk.
+var bodyPieces = sync.Pool{New: func() any { return new([maxChunk]byte) }}
+
+// passBody gives n bytes to body.
+func (t *tap) passBody(n int) error {
+	piece := bodyPieces.Get().(*[maxChunk]byte)
+	defer bodyPieces.Put(piece)
+	for n > 0 {
+		b := piece[:min(n, len(piece))]
+		if _, err := io.ReadFull(t.r, b); err != nil {
+			return unexpected(err)
+		}
+		if err := t.body(b); err != nil {
+			return err
+		}
+		n -= len(b)
+	}
+	return nil
 }
 
 func unexpected(err error) error {
