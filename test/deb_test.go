@@ -7,16 +7,12 @@ package test
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -151,11 +147,13 @@ func livePackage(t *testing.T, first, second string) {
 		t.Errorf("the installation does not say what to do next:\n%s", said)
 	}
 	checkInstalled(t, s)
+	uid, gid := s.account()
+	serveShipped(t, s, uid, gid)
 
 	// The admin configures; the data is that of an older version.
 	old := t.TempDir()
 	extract(t, oldData(t)[0], old)
-	uid, gid := s.account()
+	s.must("sh", "-c", "rm -r "+s.path("var/lib/cloakroom")+"/*")
 	s.must("cp", "-r", filepath.Join(old, "data")+"/.", s.path("var/lib/cloakroom"))
 	s.must("chown", "-R", uid+":"+gid, s.path("var/lib/cloakroom"))
 	web, milter := freeAddress(t), freeAddress(t)
@@ -303,48 +301,4 @@ func freeAddress(t *testing.T) string {
 	}
 	defer ln.Close()
 	return ln.Addr().String()
-}
-
-// serveInside runs the installed daemon as its account, with the folder as its
-// root, and downloads what a link of the older version leads to.
-func serveInside(t *testing.T, s *system, uid, gid, link string) {
-	t.Helper()
-	cmd, err := testserver.AsRoot(nil, "chroot", "--userspec="+uid+":"+gid, s.dir, "/usr/bin/cloakroom", "serve")
-	if err != nil {
-		t.Fatal(err)
-	}
-	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer log.Close()
-	cmd.Stderr = log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	t.Cleanup(func() { cmd.Process.Signal(syscall.SIGTERM) }) // ended already, unless the test failed
-	for end := time.Now().Add(20 * time.Second); !strings.Contains(mustRead(t, log.Name()), "msg=ready"); time.Sleep(20 * time.Millisecond) {
-		if len(ended) > 0 || time.Now().After(end) {
-			t.Fatalf("the daemon is not ready:\n%s", mustRead(t, log.Name()))
-		}
-	}
-	var want [sha256.Size]byte
-	if _, err := hex.Decode(want[:], []byte(oldContent)); err != nil {
-		t.Fatal(err)
-	}
-	if sums := download(t, link); len(sums) != 1 || sums[0] != want {
-		t.Errorf("downloaded %x, want %x", sums, want)
-	}
-	// The lock file names the daemon, whatever stands between it and us.
-	pid := strings.TrimSpace(s.must("cat", s.path("var/lib/cloakroom/lock")))
-	if _, err := strconv.Atoi(pid); err != nil {
-		t.Fatal(err)
-	}
-	s.must("kill", "-TERM", pid)
-	if err := <-ended; err != nil {
-		t.Errorf("the daemon ended with %v:\n%s", err, mustRead(t, log.Name()))
-	}
 }

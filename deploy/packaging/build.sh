@@ -39,7 +39,9 @@ if [ -f LICENSE ]; then cp LICENSE "$doc/copyright"; else cp deploy/packaging/co
 deploy/packaging/licences.sh "$binary" >"$doc/licences"
 gzip -9n "$doc/licences"
 cp -r docs "$doc/docs"
-cp -r deploy/postfix "$doc/examples/postfix"
+for mta in postfix sendmail; do
+	[ ! -d "deploy/$mta" ] || cp -r "deploy/$mta" "$doc/examples/$mta"
+done
 cp deploy/systemd/README.md "$doc/systemd.md"
 # What the documents link to as deploy/… is in the examples.
 install -d "$share/cloakroom"

@@ -4,6 +4,7 @@ package db
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -19,6 +20,17 @@ func sqliteSchema(text string) string { return bytesType.ReplaceAllString(text, 
 
 // postgresSchema translates a migration that was spelled for SQLite.
 func postgresSchema(text string) string { return blobType.ReplaceAllString(text, "BYTEA") }
+
+// postgresSteps are the migrations as PostgreSQL takes them.
+func postgresSteps(migrations []Migration) []Migration {
+	out := slices.Clone(migrations)
+	for i, m := range out {
+		if m.Postgres != "" {
+			out[i].SQL = m.Postgres
+		}
+	}
+	return out
+}
 
 // sqliteQuery takes the row locks out of a statement: a SQLite transaction
 // that writes is alone anyway.

@@ -18,6 +18,8 @@ import (
 type Migration struct {
 	Name string
 	SQL  string
+	// Postgres takes the place of SQL there, where the two say it in different words.
+	Postgres string
 }
 
 // migrationLock is the key of the PostgreSQL advisory lock that keeps two

@@ -70,7 +70,7 @@ func openPostgres(ctx context.Context, o Options, j *journal, migrations []Migra
 	if fsync == "off" {
 		o.Log.Warn("PostgreSQL runs with fsync=off: a power failure there loses links to attachments that were taken out of mail")
 	}
-	if err := migrate(ctx, db, `SELECT pg_advisory_xact_lock($1)`, postgresSchema, o, migrations); err != nil {
+	if err := migrate(ctx, db, `SELECT pg_advisory_xact_lock($1)`, postgresSchema, o, postgresSteps(migrations)); err != nil {
 		return nil, err
 	}
 	return &DB{read: db, committer: &postgres{db: db, journal: j, now: o.Now, log: o.Log, observer: o.observer}, journal: j, observer: o.observer}, nil

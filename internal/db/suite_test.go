@@ -14,9 +14,9 @@ import (
 )
 
 var testSchema = []Migration{
-	{"test-1", `CREATE TABLE files (id TEXT PRIMARY KEY, body BYTEA, made BIGINT NOT NULL);
+	{Name: "test-1", SQL: `CREATE TABLE files (id TEXT PRIMARY KEY, body BYTEA, made BIGINT NOT NULL);
 		CREATE INDEX files_made ON files (made)`},
-	{"test-2", `CREATE TABLE links (id TEXT PRIMARY KEY, file TEXT NOT NULL REFERENCES files (id))`},
+	{Name: "test-2", SQL: `CREATE TABLE links (id TEXT PRIMARY KEY, file TEXT NOT NULL REFERENCES files (id))`},
 }
 
 // opener opens the same empty database each time it is called in one test.
@@ -294,7 +294,7 @@ func testMigrateTwice(t *testing.T, open opener) {
 }
 
 func testMigrateFails(t *testing.T, open opener) {
-	_, err := open(Options{}, testSchema[0], Migration{"broken", `CREATE TABLE x (id TEXT); CREATE TABLE files (id TEXT)`})
+	_, err := open(Options{}, testSchema[0], Migration{Name: "broken", SQL: `CREATE TABLE x (id TEXT); CREATE TABLE files (id TEXT)`})
 	if err == nil {
 		t.Fatal("no error")
 	}

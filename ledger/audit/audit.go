@@ -1,6 +1,6 @@
 // Package audit remembers what administrators did: who, by which door, what, to
-// what, and how it ended. Rows are added and never changed; the journal has them
-// too.
+// what, and how it ended. Rows are added; the database refuses to change or delete
+// them. The journal has them too.
 package audit
 
 import (
@@ -32,6 +32,16 @@ CREATE TABLE audit (
 	PRIMARY KEY (id, step)
 );
 CREATE INDEX audit_at ON audit (step, at);
+`}, {Name: "audit-2", SQL: `
+CREATE TRIGGER audit_unchanged BEFORE UPDATE ON audit
+	BEGIN SELECT RAISE(ABORT, 'rows of the audit are never changed'); END;
+CREATE TRIGGER audit_undeleted BEFORE DELETE ON audit
+	BEGIN SELECT RAISE(ABORT, 'rows of the audit are never deleted'); END;
+`, Postgres: `
+CREATE FUNCTION audit_refuse() RETURNS trigger LANGUAGE plpgsql AS
+	$$ BEGIN RAISE EXCEPTION 'rows of the audit are never changed or deleted'; END $$;
+CREATE TRIGGER audit_unchanged BEFORE UPDATE OR DELETE OR TRUNCATE ON audit
+	FOR EACH STATEMENT EXECUTE FUNCTION audit_refuse();
 `}}
 
 // Doors by which administrators come.

@@ -59,6 +59,18 @@ func TestActsAreRememberedBeforeAndAfter(t *testing.T) {
 			if _, err := Get(t.Context(), d.Read(), strings.Repeat("0", 32)); !errors.Is(err, ErrNotFound) {
 				t.Errorf("an unknown id gives %v", err)
 			}
+			for _, text := range []string{`UPDATE audit SET actor = 'mallory'`, `DELETE FROM audit`} {
+				err := d.Commit(t.Context(), nil, func(ctx context.Context, tx db.Tx) error {
+					_, err := tx.ExecContext(ctx, text)
+					return err
+				})
+				if err == nil || !strings.Contains(err.Error(), "rows of the audit are never") {
+					t.Errorf("%s: %v", text, err)
+				}
+			}
+			if again, err := List(t.Context(), d.Read(), Filter{}); err != nil || len(again) != 2 || again[0].Actor != "bob" {
+				t.Errorf("afterwards it lists %v, %v", again, err)
+			}
 			if err := d.Close(); err != nil {
 				t.Fatal(err)
 			}
