@@ -193,8 +193,11 @@ func (l Links) ByToken(ctx context.Context, token string) (sisa.Link, error) {
 
 // Downloaded implements sisa/web's Links.
 func (l Links) Downloaded(ctx context.Context, d sisa.Download) error {
-	l.Meters.downloads.add(1)
-	return l.Links.Downloaded(ctx, d)
+	err := l.Links.Downloaded(ctx, d)
+	if !errors.Is(err, sisa.ErrUsedUp) {
+		l.Meters.downloads.add(1)
+	}
+	return err
 }
 
 // hourly are the counters with their names in the hours.

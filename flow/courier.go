@@ -54,11 +54,9 @@ type Courier struct {
 	Spool    *spool.Dir
 	Sender   *submit.Sender
 	Hostname string // who tells senders of mail that could not be delivered
-	// Onward tells where mail of our own goes on to, and the header edits that
-	// belong to that; nil where there is one mail system only.
-	Onward func(ctx context.Context, to string, h message.Header) (string, []message.HeaderEdit, error)
-	Now    func() time.Time
-	Log    *slog.Logger
+	Onward   Onward // nil where there is one mail system only
+	Now      func() time.Time
+	Log      *slog.Logger
 }
 
 // Undelivered is a recipient who did not get a mail, and why.

@@ -59,6 +59,9 @@ type Settings struct {
 	Verifiers []string
 	// Wording has the texts of the notice; nil is English.
 	Wording *message.Wording
+	// LinkPasswords are the hashes of passwords that link rules ask for, by the
+	// files that these name.
+	LinkPasswords map[string]string
 	// PageURL makes the address of a link's page from its token.
 	PageURL func(token string) string
 }

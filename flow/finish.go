@@ -50,6 +50,9 @@ func (m *Mail) finish(ctx context.Context) (*Outcome, error) {
 	if err := m.room(); err != nil {
 		return nil, err
 	}
+	if err := m.canGuard(); err != nil {
+		return nil, err
+	}
 	grant := m.offer()
 	rewrite, err := m.tryRewrite(grant)
 	if err != nil {
@@ -254,7 +257,8 @@ func (m *Mail) untraced() string {
 // wish is the link that this mail wants, as of now: MAIL FROM may have come
 // long before.
 func (m *Mail) wish() sisa.Wish {
-	w := sisa.Wish{Mail: m.key(), Life: m.links.Lifetime(m.linked()), Now: m.report.decided}
+	all := m.links.Together(m.linked())
+	w := sisa.Wish{Mail: m.key(), Life: all.Lifetime(), Now: m.report.decided, Guard: m.guard(all)}
 	for _, p := range m.taken {
 		w.Parts = append(w.Parts, p.Index)
 	}

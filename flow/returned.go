@@ -38,7 +38,7 @@ func (c *Courier) returned(ctx context.Context, job Copy, record *ledger.Mail, m
 	if head, err := headerOf(record, mail); err == nil {
 		note.Header = message.ApplyHeader(head, stripped(head, job.Strip))
 	}
-	to, text, err := c.addressed(ctx, &note)
+	to, text, err := onwardText(ctx, c.Onward, note.To, note.Bytes())
 	if err != nil {
 		return err
 	}
@@ -59,26 +59,6 @@ func (c *Courier) returned(ctx context.Context, job Copy, record *ledger.Mail, m
 		return jobs.Permanent(errors.Join(refused, fmt.Errorf("and its sender cannot be told: %w", last.Err)))
 	}
 	return last.Err
-}
-
-// addressed is the notification as it is sent, and to whom: the sender's mailbox
-// may be in the other mail system, and the MTA that takes our mail asks no
-// milter about it.
-func (c *Courier) addressed(ctx context.Context, note *submit.Notification) (to string, text []byte, err error) {
-	text = note.Bytes()
-	if c.Onward == nil {
-		return note.To, text, nil
-	}
-	end := bytes.Index(text, []byte("\r\n\r\n")) + 2
-	h, err := message.ParseHeader(text[:end:end])
-	if err != nil {
-		return "", nil, fmt.Errorf("header of the notification: %w", err)
-	}
-	to, edits, err := c.Onward(ctx, note.To, h)
-	if err != nil {
-		return "", nil, fmt.Errorf("mailbox of %s: %w", note.To, err)
-	}
-	return to, append(message.ApplyHeader(h, edits), text[end:]...), nil
 }
 
 // Onward tells where mail that we send ourselves, from the null sender, goes on

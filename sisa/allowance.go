@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"cloakroom/internal/db"
@@ -18,29 +19,65 @@ var ErrUsedUp = errors.New("the file was downloaded as often as the link allows"
 // AllParts is the Part of a Download that is the archive of all files.
 const AllParts = -1
 
-// spend takes one download of a part, or of all, off what is left. Each row is
-// checked and changed by one statement: of two that want the last download one
-// gets it, on any number of hosts.
-func spend(ctx context.Context, tx db.Tx, link []byte, part int) error {
-	text, args := `UPDATE link_parts SET allowance = allowance - 1 WHERE link = $1 AND allowance > 0`, []any{link}
-	var want int64 = 1
-	if part == AllParts {
-		if err := tx.QueryRowContext(ctx, `SELECT COUNT(*) FROM link_parts WHERE link = $1`, link).Scan(&want); err != nil {
-			return fmt.Errorf("count a download of link %x: %w", link, err)
+// Left is how often a part of a link can still be fetched.
+type Left struct {
+	Part int   `json:"part"`
+	Left int64 `json:"left"`
+}
+
+// spend takes one download off what is left of the parts that d fetches, but for
+// those that the same visitor has already, and tells what is left of them. The
+// link's row is locked; still each row is checked and changed by one statement:
+// of two that want the last download one gets it, on any number of hosts.
+func spend(ctx context.Context, tx db.Tx, link []byte, d *Download) ([]Left, error) {
+	before, err := allowances(ctx, tx, link)
+	if err != nil {
+		return nil, err
+	}
+	var left []Left
+	for _, one := range before {
+		if d.Part != AllParts && d.Part != one.Part || slices.Contains(d.Again, one.Part) {
+			continue
 		}
-	} else {
-		text, args = text+` AND part = $2`, append(args, part)
+		res, err := tx.ExecContext(ctx, `UPDATE link_parts SET allowance = allowance - 1 WHERE link = $1 AND part = $2 AND allowance > 0`, link, one.Part)
+		if err != nil {
+			return nil, fmt.Errorf("count a download of link %x: %w", link, err)
+		}
+		n, err := res.RowsAffected()
+		if err != nil {
+			return nil, fmt.Errorf("count a download of link %x: %w", link, err)
+		}
+		if n == 0 {
+			return nil, ErrUsedUp // what was taken off comes back: the transaction ends here
+		}
+		left = append(left, Left{one.Part, one.Left - 1})
 	}
-	res, err := tx.ExecContext(ctx, text, args...)
+	return left, nil
+}
+
+// allowances lists what is left of the parts of a link that has a limit.
+func allowances(ctx context.Context, q db.Tx, link []byte) (left []Left, err error) {
+	rows, err := q.QueryContext(ctx, `SELECT part, allowance FROM link_parts WHERE link = $1 AND allowance IS NOT NULL ORDER BY part`, link)
 	if err != nil {
-		return fmt.Errorf("count a download of link %x: %w", link, err)
+		return nil, fmt.Errorf("downloads left of link %x: %w", link, err)
 	}
-	got, err := res.RowsAffected()
-	if err != nil {
-		return fmt.Errorf("count a download of link %x: %w", link, err)
+	defer rows.Close()
+	for rows.Next() {
+		var l Left
+		if err := rows.Scan(&l.Part, &l.Left); err != nil {
+			return nil, fmt.Errorf("downloads left of link %x: %w", link, err)
+		}
+		left = append(left, l)
 	}
-	if got < want {
-		return ErrUsedUp // what was taken off comes back: the transaction ends here
+	return left, rows.Err()
+}
+
+// putAllowances writes what is left.
+func putAllowances(ctx context.Context, tx db.Tx, link []byte, left []Left) error {
+	for _, l := range left {
+		if _, err := tx.ExecContext(ctx, `UPDATE link_parts SET allowance = $3 WHERE link = $1 AND part = $2`, link, l.Part, l.Left); err != nil {
+			return fmt.Errorf("downloads left of link %x: %w", link, err)
+		}
 	}
 	return nil
 }
@@ -56,17 +93,25 @@ type FirstDownload struct {
 
 // first lists the parts of a download that nobody fetched before, and notes that
 // they were.
-func first(ctx context.Context, tx db.Tx, link []byte, d *Download) (parts []int, err error) {
-	parts, err = untold(ctx, tx, link, d.Part)
-	for _, part := range parts {
-		if err == nil {
-			_, err = tx.ExecContext(ctx, `UPDATE link_parts SET told = $3 WHERE link = $1 AND part = $2`, link, part, d.At.UnixMilli())
-		}
+func first(ctx context.Context, tx db.Tx, link []byte, d *Download) ([]int, error) {
+	parts, err := untold(ctx, tx, link, d.Part)
+	if err == nil {
+		err = tell(ctx, tx, link, parts, d.At)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("first download of link %x: %w", link, err)
 	}
 	return parts, nil
+}
+
+// tell notes that the sender hears of the first download of parts.
+func tell(ctx context.Context, tx db.Tx, link []byte, parts []int, at time.Time) error {
+	for _, part := range parts {
+		if _, err := tx.ExecContext(ctx, `UPDATE link_parts SET told = $3 WHERE link = $1 AND part = $2`, link, part, at.UnixMilli()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func untold(ctx context.Context, tx db.Tx, link []byte, part int) (parts []int, err error) {
@@ -96,6 +141,7 @@ type Allowance struct {
 	At   time.Time   `json:"at"`
 	Act
 
+	Left []Left `json:"left,omitempty"` // after it
 	// Refused says why nothing changed; "" when it did.
 	Refused string `json:"refused,omitempty"`
 }
@@ -111,17 +157,23 @@ func (l *Links) Allow(ctx context.Context, ids []string, more int, act Act) ([]A
 		}
 		fact := &Allowance{Link: raw, More: more, At: l.now(), Act: act}
 		err = l.db.Commit(ctx, db.Entry{{Kind: "allow", Data: fact}}, func(ctx context.Context, tx db.Tx) error {
-			fact.Refused = ""
-			res, err := tx.ExecContext(ctx, `UPDATE link_parts SET allowance = allowance + $2 WHERE link = $1 AND allowance IS NOT NULL`, raw[:], more)
+			fact.Refused, fact.Left = "", nil
+			if err := lockLink(ctx, tx, raw[:]); err != nil {
+				return err
+			}
+			left, err := allowances(ctx, tx, raw[:])
 			if err != nil {
-				return fmt.Errorf("more downloads of link %s: %w", id, err)
+				return err
 			}
-			if n, err := res.RowsAffected(); err != nil {
-				return fmt.Errorf("more downloads of link %s: %w", id, err)
-			} else if n == 0 {
+			if len(left) == 0 {
 				fact.Refused = "has no limit of downloads"
+				return nil
 			}
-			return nil
+			for i := range left {
+				left[i].Left += int64(more)
+			}
+			fact.Left = left
+			return putAllowances(ctx, tx, raw[:], left)
 		})
 		if err != nil {
 			return out, err

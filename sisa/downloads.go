@@ -21,6 +21,7 @@ type DownloadRow struct {
 	Name   string     `json:"name,omitempty"`
 	Client string     `json:"client,omitempty"`
 	Agent  string     `json:"agent,omitempty"`
+	Proven string     `json:"proven,omitempty"` // by the visitor: an address, or "password"
 }
 
 // DownloadLog lists downloads through the links that f selects, newest first;
@@ -33,7 +34,7 @@ func (l *Links) DownloadLog(ctx context.Context, f Filter) ([]DownloadRow, error
 		return nil, err
 	}
 	times.Where(&c, "d.at")
-	text := `SELECT d.at, d.link, l.mail, m.sender, d.part, COALESCE(p.name, ''), d.client, d.agent FROM downloads d
+	text := `SELECT d.at, d.link, l.mail, m.sender, d.part, COALESCE(p.name, ''), d.client, d.agent, d.proven FROM downloads d
 		JOIN links l ON l.id = d.link JOIN mails m ON m.key = l.mail LEFT JOIN parts p ON p.mail = l.mail AND p.part = d.part
 		WHERE ` + c.String() + ` ORDER BY d.at DESC`
 	if f.Limit > 0 {
@@ -49,7 +50,7 @@ func (l *Links) DownloadLog(ctx context.Context, f Filter) ([]DownloadRow, error
 		var r DownloadRow
 		var at int64
 		var link, mail []byte
-		if err := rows.Scan(&at, &link, &mail, &r.Sender, &r.Part, &r.Name, &r.Client, &r.Agent); err != nil {
+		if err := rows.Scan(&at, &link, &mail, &r.Sender, &r.Part, &r.Name, &r.Client, &r.Agent, &r.Proven); err != nil {
 			return nil, fmt.Errorf("list downloads: %w", err)
 		}
 		r.At, r.LinkID = time.UnixMilli(at), hex.EncodeToString(link)

@@ -89,6 +89,9 @@ func forget(ctx context.Context, tx db.Tx, key ledger.Key, at time.Time, others 
 	if _, err := tx.ExecContext(ctx, `UPDATE links SET revoked = COALESCE(revoked, $2) WHERE mail = $1`, key[:], at.UnixMilli()); err != nil {
 		return fmt.Errorf("forget mail %s: %w", key, err)
 	}
+	if err := strikeGuards(ctx, tx, key, ""); err != nil {
+		return err
+	}
 	if others != nil {
 		if err := others(ctx, tx, key); err != nil {
 			return err
@@ -139,8 +142,10 @@ func (k *Keeper) Strike(ctx context.Context, key ledger.Key, address string, act
 		if err := lockFree(ctx, tx, key); err != nil {
 			return err
 		}
-		fact.Recipients, err = ledger.Strike(ctx, tx, key, address)
-		return err
+		if fact.Recipients, err = ledger.Strike(ctx, tx, key, address); err != nil {
+			return err
+		}
+		return strikeGuards(ctx, tx, key, address)
 	})
 	return len(fact.Recipients) > 0, err
 }

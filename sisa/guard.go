@@ -196,12 +196,7 @@ func protect(ctx context.Context, tx db.Tx, link ledger.Hash, a Access) (Guard, 
 
 // recipientsOf lists whom a mail went to.
 func recipientsOf(ctx context.Context, tx db.Tx, mail []byte) ([]string, error) {
-	var text string
-	var all []string
-	err := tx.QueryRowContext(ctx, `SELECT recipients FROM mails WHERE key = $1`, mail).Scan(&text)
-	if err == nil {
-		err = json.Unmarshal([]byte(text), &all)
-	}
+	all, err := recordedRecipients(ctx, tx, ledger.Key(mail))
 	slices.Sort(all)
 	all = slices.Compact(all)
 	return slices.DeleteFunc(all, func(r string) bool { return r == "" }), err

@@ -20,8 +20,11 @@ type Link struct {
 	Created time.Time
 	Expires time.Time // zero: never
 	Files   []File
-	Limited bool // each file can be fetched File.Left times more
+	Guard   Guard
 }
+
+// Limited tells whether each file can be fetched File.Left times more only.
+func (l *Link) Limited() bool { return l.Guard.Downloads > 0 }
 
 // File is one attachment behind a link.
 type File struct {
@@ -30,5 +33,5 @@ type File struct {
 	Type   string // declared media type
 	Size   int64
 	SHA256 [32]byte
-	Left   int // downloads, where the link is limited
+	Left   int64 // downloads, where the link is limited
 }

@@ -4,7 +4,6 @@ package sisa
 
 import (
 	"context"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -33,6 +32,8 @@ var replays = map[string]func(Replayer, context.Context, db.Tx, db.Record) error
 	"forget":   as(Replayer.forget),
 	"strike":   as(Replayer.strike),
 	"purge":    as(Replayer.purge),
+	"guard":    as(Replayer.guard),
+	"allow":    as(Replayer.allow),
 }
 
 // as reads the data of a line for its function.
@@ -71,32 +72,6 @@ func (y Replayer) mail(ctx context.Context, tx db.Tx, m ledger.Mail, at time.Tim
 		return Use(ctx, tx, s.Blob, s.Stored, at)
 	}
 	return nil
-}
-
-// link stores a link as it was given; given again, it may last longer.
-func (y Replayer) link(ctx context.Context, tx db.Tx, g Grant, _ time.Time) error {
-	_, err := tx.ExecContext(ctx, `INSERT INTO links (id, mail, generation, created, expires) VALUES ($1, $2, $3, $4, $5)
-		ON CONFLICT (id) DO UPDATE SET expires = excluded.expires`, g.ID[:], g.Mail[:], g.Generation, g.Created.UnixMilli(), toMillis(g.Expires))
-	if err != nil {
-		return fmt.Errorf("link %s: %w", g.ID, err)
-	}
-	for _, part := range g.Parts {
-		if _, err := tx.ExecContext(ctx, `INSERT INTO link_parts (link, part) VALUES ($1, $2) ON CONFLICT (link, part) DO NOTHING`, g.ID[:], part); err != nil {
-			return fmt.Errorf("link %s: %w", g.ID, err)
-		}
-	}
-	return nil
-}
-
-func (y Replayer) download(ctx context.Context, tx db.Tx, d Download, _ time.Time) error {
-	raw, err := hex.DecodeString(d.LinkID)
-	if err != nil {
-		return err
-	}
-	_, err = tx.ExecContext(ctx, `INSERT INTO downloads (link, part, at, client, agent) SELECT $1, $2, $3, $4, $5 WHERE NOT EXISTS
-		(SELECT 1 FROM downloads WHERE link = $1 AND part = $2 AND at = $3 AND client = $4 AND agent = $5)`,
-		raw, d.Part, d.At.UnixMilli(), d.Client, agentText(d.Agent))
-	return err
 }
 
 func (y Replayer) revoke(ctx context.Context, tx db.Tx, fact Revocation, _ time.Time) error {
@@ -159,6 +134,15 @@ func (y Replayer) forget(ctx context.Context, tx db.Tx, fact Oblivion, _ time.Ti
 }
 
 func (y Replayer) strike(ctx context.Context, tx db.Tx, fact Oblivion, _ time.Time) error {
+	struck, err := recipientsAt(ctx, tx, fact.Mail, fact.Recipients)
+	if err != nil {
+		return err
+	}
+	for _, address := range struck {
+		if err := strikeGuards(ctx, tx, fact.Mail, address); err != nil {
+			return err
+		}
+	}
 	return ledger.StrikePlaces(ctx, tx, fact.Mail, fact.Recipients)
 }
 

@@ -142,9 +142,8 @@ func insert(ctx context.Context, tx db.Tx, g *Grant) error {
 		g.ID[:], g.Mail[:], g.Generation, g.Created.UnixMilli(), toMillis(g.Expires), guard); err != nil {
 		return err
 	}
-	allowance := sql.NullInt64{Int64: int64(g.Guard.Downloads), Valid: g.Guard.Downloads > 0}
 	for _, part := range g.Parts {
-		if _, err := tx.ExecContext(ctx, `INSERT INTO link_parts (link, part, allowance) VALUES ($1, $2, $3)`, g.ID[:], part, allowance); err != nil {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO link_parts (link, part, allowance) VALUES ($1, $2, $3)`, g.ID[:], part, g.allowance()); err != nil {
 			return err
 		}
 	}

@@ -66,17 +66,24 @@ func Serve(ctx context.Context, path string, cfg *config.Config, log *slog.Logge
 	}
 	meters := counted(store, engine)
 	defer keepTally(store, engine, log)()
-	work, err := newWork(store, engine, meters, cfg, log)
+	sender, err := newSender(cfg, log)
+	if err != nil {
+		return err
+	}
+	letters := newLetters(cfg, sender, engine.Onward, log)
+	site, err := web.Open(cfg.Web, web.Parts{Links: admin.Links{Links: store.Links, Meters: meters}, Blobs: blobs{store},
+		Mailer: mailer(letters), Key: store.Secret.Derive(labelDownload)}, time.Now, log)
+	if err != nil {
+		return fmt.Errorf("web.%w", err)
+	}
+	receipts := newReceipts(store, letters, site.ReceiptText, log)
+	work, err := newWork(store, engine, sender, receipts, meters, cfg, log)
 	if err != nil {
 		return err
 	}
 	d := &daemon{live: live, brake: store.Brake, work: work, users: users, log: log, milter: milter.New(cfg.Milter.Config, handler{engine}, log)}
 	d.manager = &notifier{log: log}
 	d.check = &selfCheck{store: store, milter: d.milter}
-	site, err := web.Open(cfg.Web, web.Parts{Links: admin.Links{Links: store.Links, Meters: meters}, Blobs: blobs{store}, Key: store.Secret.Derive(labelDownload)}, time.Now, log)
-	if err != nil {
-		return fmt.Errorf("web.%w", err)
-	}
 	d.web = web.NewServer(site, log)
 	if d.admin, err = d.newAdmin(store, engine, meters); err != nil {
 		return err

@@ -30,6 +30,7 @@ func settings(cfg *config.Config, url string, routes *forward.Routes) *flow.Sett
 		DeferWhenLow:  cfg.Store.WhenLow == sisa.LowDefer,
 		Policy:        cfg.Policy(),
 		Wording:       cfg.Wording(),
+		LinkPasswords: cfg.LinkPasswords(),
 		PageURL:       func(token string) string { return web.PageURL(url, token) },
 	}
 }

@@ -112,7 +112,7 @@ func openStore(ctx context.Context, cfg *config.Config, create, frozen bool, log
 		return nil, err
 	}
 	s.Links = sisa.NewLinks(s.DB, time.Now)
-	queue := jobs.Options{Node: cfg.Hostname, Retry: map[string]jobs.Retry{flow.JobCopy: flow.CopyRetry(), vault.JobKind: vaultRetry(cfg)}, Log: log}
+	queue := jobs.Options{Node: cfg.Hostname, Retry: map[string]jobs.Retry{flow.JobCopy: flow.CopyRetry(), flow.JobReceipt: flow.ReceiptRetry(), vault.JobKind: vaultRetry(cfg)}, Log: log}
 	if s.Jobs, err = jobs.New(ctx, s.DB, queue); err != nil {
 		return nil, errors.Join(err, s.DB.Close())
 	}

@@ -21,6 +21,8 @@ const (
 	// copyWorkers send copies at the same time: the MTA takes them from a queue
 	// of its own.
 	copyWorkers = 4
+	// receiptWorkers tell senders of downloads at the same time.
+	receiptWorkers = 2
 	// maxUploads are under way at the same time, over all targets.
 	maxUploads = 64
 	// keepDone is how long jobs are remembered that are done: a mail that comes
@@ -45,18 +47,17 @@ type work struct {
 }
 
 // newWork makes the workers; start begins. Without work to do there is no pool.
-func newWork(s *Store, engine *flow.Engine, meters *admin.Meters, cfg *config.Config, log *slog.Logger) (*work, error) {
+func newWork(s *Store, engine *flow.Engine, sender *submit.Sender, receipts *flow.Receipts, meters *admin.Meters, cfg *config.Config, log *slog.Logger) (*work, error) {
 	w := &work{store: s.Jobs, keeper: s.Keeper(log), care: StoreConfig(cfg), log: log, done: make(chan error, 1)}
 	w.ctx, w.end = context.WithCancel(context.Background())
 	var kinds []jobs.Kind
-	if w.copies = cfg.Submit.SMTP != ""; w.copies {
-		sender, err := submit.New(cfg.Submit, cfg.Hostname, log)
-		if err != nil {
-			return nil, fmt.Errorf("submit: %w", err)
-		}
+	if w.copies = sender != nil; w.copies {
 		courier := &flow.Courier{DB: s.DB, Jobs: s.Jobs, Blobs: s.Blobs, Spool: engine.Spool, Sender: sender,
 			Hostname: cfg.Hostname, Onward: engine.Onward, Now: time.Now, Log: log}
 		kinds = append(kinds, jobs.Kind{Name: flow.JobCopy, Workers: copyWorkers, Handle: courier.Handle})
+	}
+	if receipts != nil {
+		kinds = append(kinds, jobs.Kind{Name: flow.JobReceipt, Workers: receiptWorkers, Handle: receipts.Handle})
 	}
 	var err error
 	if w.vault, err = newVault(s, cfg, log); err != nil {
@@ -111,6 +112,7 @@ func (w *work) stranded() {
 		worked     bool
 	}{
 		{flow.JobCopy, "copies of mail wait to be sent, and there is no MTA to take them: set submit.smtp, and start again", w.copies},
+		{flow.JobReceipt, "senders wait to be told of downloads, and there is no MTA to take the mail: set submit.smtp, and start again, or drop these jobs", w.copies},
 		{vault.JobKind, "files wait for the vault, and it has no target any more: configure vault.targets, and start again, or drop them", w.vault != nil},
 	} {
 		if left.worked {

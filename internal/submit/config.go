@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/mail"
 	"net/netip"
 	"path/filepath"
 	"strconv"
@@ -25,6 +26,10 @@ type Config struct {
 	// and notices. Best a service of the same MTA that has no milter of ours and
 	// accepts connections from this host only. Empty: no mail is sent.
 	SMTP string `yaml:"smtp"`
+
+	// The address that codes for links and receipts come from. Replies go there.
+	// Default: postmaster at the first of domains.
+	From string `yaml:"from"`
 
 	// Whether the connection is encrypted: starttls (and the certificate is
 	// verified), none, or auto, which is none on a loopback address and
@@ -85,6 +90,9 @@ func (c Config) Validate() error {
 		if n, err := strconv.Atoi(port); err != nil || n < minSubmitPort || n > maxSubmitPort {
 			return fmt.Errorf("smtp: %q is not a port between %d and %d", port, minSubmitPort, maxSubmitPort)
 		}
+	}
+	if parsed, err := mail.ParseAddress(c.From); c.From != "" && (err != nil || parsed.Address != c.From) {
+		return fmt.Errorf("from: %q is not an address such as postmaster@example.com, without a name", c.From)
 	}
 	switch c.TLS {
 	case tlsAuto, tlsNone, tlsRequired:

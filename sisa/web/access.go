@@ -11,29 +11,6 @@ import (
 	"cloakroom/sisa"
 )
 
-// What Access.Mode can be.
-const (
-	// AccessAnyone lets in whoever has the link's address; so does "".
-	AccessAnyone = "anyone"
-	// AccessRecipients lets in who can read mail at one of the recipients' addresses.
-	AccessRecipients = "recipients"
-	// AccessPassword lets in who knows a password.
-	AccessPassword = "password"
-)
-
-// Access says who may open a link.
-type Access struct {
-	Mode       string
-	Recipients []string // addresses; for AccessRecipients
-	Password   string   // made by sisa.HashPassword; for AccessPassword
-}
-
-// Gate tells how a link is guarded. It is asked for links that exist and are in
-// force, each time. An error is a failure of the store, and lets nobody in.
-type Gate interface {
-	Access(ctx context.Context, linkID string) (Access, error)
-}
-
 // Mailer sends a short plain text by mail. It is called beside the request that
 // wants it, so that the time of the answer tells nothing; ctx ends after
 // mailTime.
@@ -42,89 +19,107 @@ type Mailer interface {
 }
 
 const (
-	// sessionTime is how long a visitor is let in without being asked again: a
-	// working day.
-	sessionTime = 12 * time.Hour
-	// mailTime is how long the hand-over of a code to the MTA may take.
-	mailTime = 60 * time.Second
+	// mailTime is how long the hand-over of a code to the MTA may be tried: a
+	// restart of it is waited for, and a code that comes later is of little use.
+	mailTime = 2 * time.Minute
 	// maxMails bounds how many codes are being sent at once.
-	maxMails = 16
+	maxMails = 64
+
+	// provenPassword is what a download has in place of an address.
+	provenPassword = "password"
 )
 
-var errUnknownMode = errors.New("the link's access mode is not known")
+var errNoMailer = errors.New("the link asks for a code by mail, but nothing here sends mail: set submit.smtp, and start again")
 
-// admit tells whether the visitor may see the link, and how it is guarded. If it
-// is false the visitor has been answered: asked who they are, or told to wait.
-func (s *Site) admit(x *exchange, link sisa.Link, token string) (Access, bool) {
-	access, err := s.access(x.r.Context(), link.ID)
-	if err != nil {
-		s.fail(x, http.StatusServiceUnavailable, err)
-		return access, false
+// admit tells whether the visitor may see the link, and what they had to prove.
+// If it is false the visitor has been answered: asked who they are, or told to
+// wait. The password comes first: whoever lacks it sends nobody mail.
+func (s *Site) admit(x *exchange, link sisa.Link, token string) (proven string, ok bool) {
+	g, form := &link.Guard, x.r.PostForm // nil for GET
+	if g.ByMail && s.mailer == nil {
+		s.fail(x, http.StatusServiceUnavailable, errNoMailer)
+		return "", false
 	}
-	if access.Mode == AccessAnyone || s.hasSession(x, link.ID, access) {
-		return access, true
-	}
-	form := x.r.PostForm // nil for GET
-	switch {
-	case access.Mode == AccessRecipients && form.Has("code"):
-		s.takeCode(x, link.ID, token, access)
-	case access.Mode == AccessRecipients && form.Has("address"):
-		s.takeAddress(x, link.ID, access)
-	case access.Mode == AccessPassword && form.Has("password"):
-		s.takePassword(x, link.ID, token, access)
-	case form != nil: // a download, without the cookie
-		s.ask(x, http.StatusForbidden, firstQuestion(access), "", "")
-	default:
-		s.ask(x, http.StatusOK, firstQuestion(access), "", "")
-	}
-	return access, false
-}
-
-func (s *Site) access(ctx context.Context, linkID string) (Access, error) {
-	if s.gate == nil {
-		return Access{Mode: AccessAnyone}, nil
-	}
-	access, err := s.gate.Access(ctx, linkID)
-	if err != nil {
-		return Access{}, err
-	}
-	switch access.Mode {
-	case "":
-		access.Mode = AccessAnyone
-	case AccessAnyone, AccessPassword:
-	case AccessRecipients:
-		if s.mailer == nil {
-			return Access{}, errors.New("the link asks for a code by mail, but nothing here sends mail")
+	if g.Password != "" {
+		proven = provenPassword
+		if !s.hasSession(x, passwordCookie, link.ID, g.Password) {
+			if form.Has("password") {
+				s.takePassword(x, link.ID, token, g)
+			} else {
+				s.ask(x, statusOf(form != nil), questionPassword, "", "")
+			}
+			return "", false
 		}
-	default:
-		return Access{}, errUnknownMode
 	}
-	return access, nil
+	if !g.ByMail {
+		return proven, true
+	}
+	if address := s.provenAddress(x, link.ID, g); address != "" {
+		return address, true
+	}
+	s.askByMail(x, link.ID, token, g)
+	return "", false
 }
+
+// statusOf a question: in place of the page, or of a download without a cookie.
+func statusOf(posted bool) int {
+	if posted {
+		return http.StatusForbidden
+	}
+	return http.StatusOK
+}
+
+// askByMail asks for an address, or for the code that was sent to it.
+func (s *Site) askByMail(x *exchange, linkID, token string, g *sisa.Guard) {
+	form := x.r.PostForm
+	asked, pending := s.asked(x, linkID)
+	switch {
+	case form.Has("code") && pending:
+		s.takeCode(x, linkID, token, g, asked)
+	case form.Has("address"):
+		s.takeAddress(x, linkID, token, g)
+	case form.Has("code"), form == nil && x.r.URL.RawQuery == askedQuery && !pending:
+		s.ask(x, statusOf(form != nil), questionAddress, "no_cookie", "")
+	case form != nil:
+		s.ask(x, http.StatusForbidden, questionAddress, "", "")
+	case pending && x.r.URL.RawQuery != againQuery:
+		s.ask(x, http.StatusOK, questionCode, "", asked.address)
+	default:
+		s.ask(x, http.StatusOK, questionAddress, "", "")
+	}
+}
+
+// Queries of the page while it asks.
+const (
+	askedQuery = "asked" // a code was asked for, so the cookie must be there
+	againQuery = "again" // another address is to be asked for
+)
 
 // takeAddress sends a code, if the address is one of the recipients'. Nothing in
 // the answer tells.
-func (s *Site) takeAddress(x *exchange, linkID string, access Access) {
+func (s *Site) takeAddress(x *exchange, linkID, token string, g *sisa.Guard) {
 	address, ok := normalAddress(x.r.PostForm.Get("address"))
 	if !ok {
 		s.ask(x, http.StatusBadRequest, questionAddress, "bad_address", "")
 		return
 	}
-	now := s.now()
-	if wait := max(s.mailsByLink.take(linkID, now), s.mailsByAddress.take(address, now)); wait > 0 {
-		s.busy(x, wait)
+	if wait := s.mailQuotas.take(linkID, address, clientKey(x.client).String(), s.now()); wait > 0 {
+		retryIn(x, wait)
+		s.ask(x, http.StatusTooManyRequests, questionAddress, "many_codes", "")
 		return
 	}
-	if isRecipient(access, address) {
-		s.sendCode(x, linkID, address)
+	asked := newAsked(address)
+	if isRecipient(g, address) {
+		s.sendCode(x, linkID, asked)
 	}
 	x.pauseUntil(missTime)
-	s.ask(x, http.StatusOK, questionCode, "", address)
+	s.setCookie(x, askedCookie, token, s.signer.seal("asked", linkID, asked.text(), s.now().Add(codeTime)), codeTime)
+	s.seeOther(x, token+"?"+askedQuery)
 }
 
 // sendCode does not wait for the mail, and not for the visitor either.
-func (s *Site) sendCode(x *exchange, linkID, address string) {
-	code := s.signer.code(linkID, address, s.now())
+func (s *Site) sendCode(x *exchange, linkID string, asked askedFor) {
+	code := s.signer.code(linkID, asked)
 	subject := x.texts.Say("mail_subject", "code", code)
 	text := x.texts.Say("mail_text", "code", code, "host", s.face.Host)
 	attrs := x.attrs()
@@ -139,7 +134,7 @@ func (s *Site) sendCode(x *exchange, linkID, address string) {
 	go func() {
 		defer func() { <-s.mails }()
 		defer cancel()
-		if err := s.mailer.SendCode(ctx, address, subject, text); err != nil {
+		if err := s.mailer.SendCode(ctx, asked.address, subject, text); err != nil {
 			s.log.Error("web: code not sent", append(attrs, "error", err)...)
 			return
 		}
@@ -147,34 +142,37 @@ func (s *Site) sendCode(x *exchange, linkID, address string) {
 	}()
 }
 
-// takeCode lets in who has the code that went to a recipient.
-func (s *Site) takeCode(x *exchange, linkID, token string, access Access) {
-	address, ok := normalAddress(x.r.PostForm.Get("address"))
-	if !ok {
-		s.ask(x, http.StatusBadRequest, questionAddress, "bad_address", "")
-		return
-	}
+// takeCode lets in who has the code that went to a recipient. Each code can be
+// tried a few times, and is good once.
+func (s *Site) takeCode(x *exchange, linkID, token string, g *sisa.Guard, asked askedFor) {
 	now := s.now()
-	if wait := max(s.tries.take(linkID+" "+address, now), s.triesByLink.take(linkID, now)); wait > 0 {
-		s.busy(x, wait)
+	if s.tries.take(asked.nonce, now) > 0 {
+		s.dropCookie(x, askedCookie, token)
+		s.ask(x, http.StatusForbidden, questionAddress, "dead_code", "")
 		return
 	}
-	// Both are worked out, whatever the first says.
-	right := s.signer.checkCode(linkID, address, x.r.PostForm.Get("code"), now)
-	if right = isRecipient(access, address) && right; right {
-		s.letIn(x, linkID, token, address)
+	// All is worked out, whatever the first says.
+	right := s.signer.checkCode(linkID, asked, x.r.PostForm.Get("code"))
+	if right = isRecipient(g, asked.address) && right; right && s.usedCodes.use(asked.nonce, now) {
+		s.dropCookie(x, askedCookie, token)
+		s.letIn(x, sessionCookie, linkID, token, asked.address)
 		return
 	}
 	s.limiter.miss(x.client, now)
 	x.pauseUntil(missTime)
-	s.ask(x, http.StatusForbidden, questionCode, "bad_code", address)
+	s.ask(x, http.StatusForbidden, questionCode, "bad_code", asked.address)
 }
 
-// takePassword lets in who knows the password.
-func (s *Site) takePassword(x *exchange, linkID, token string, access Access) {
-	now := s.now()
-	if wait := s.triesByLink.take(linkID, now); wait > 0 {
-		s.busy(x, wait)
+// takePassword lets in who knows the password. Only wrong ones count.
+func (s *Site) takePassword(x *exchange, linkID, token string, g *sisa.Guard) {
+	now, client := s.now(), linkID+" "+clientKey(x.client).String()
+	wait := s.triesByClient.take(client, now)
+	if wait == 0 {
+		wait = s.triesByLink.take(linkID, now)
+	}
+	if wait > 0 {
+		retryIn(x, wait)
+		s.ask(x, http.StatusTooManyRequests, questionPassword, "many_passwords", "")
 		return
 	}
 	select { // a hash takes a processor for a while: a few at once
@@ -183,60 +181,25 @@ func (s *Site) takePassword(x *exchange, linkID, token string, access Access) {
 	case <-x.r.Context().Done():
 		return
 	}
-	right, err := sisa.CheckPassword(access.Password, x.r.PostForm.Get("password"))
+	right, err := sisa.CheckPassword(g.Password, x.r.PostForm.Get("password"))
 	if err != nil {
 		s.fail(x, http.StatusInternalServerError, err)
 		return
 	}
 	if right {
-		s.letIn(x, linkID, token, access.Password)
+		s.triesByClient.giveBack(client)
+		s.triesByLink.giveBack(linkID)
+		s.letIn(x, passwordCookie, linkID, token, g.Password)
 		return
 	}
 	s.limiter.miss(x.client, now)
 	s.ask(x, http.StatusForbidden, questionPassword, "bad_password", "")
 }
 
-// letIn gives the cookie and leads back to the page. who is what the visitor
-// proved: an address or a password's hash.
-func (s *Site) letIn(x *exchange, linkID, token, who string) {
-	http.SetCookie(x, &http.Cookie{
-		Name:     sessionCookie,
-		Value:    s.signer.session(linkID, who, s.now().Add(sessionTime)),
-		Path:     s.prefix + "/d/" + token,
-		MaxAge:   int(sessionTime.Seconds()),
-		HttpOnly: true,
-		Secure:   x.hsts || s.secure,
-		SameSite: http.SameSiteLaxMode, // the link in a mail is followed from elsewhere
-	})
-	x.Header().Set("Location", token)
-	x.Header().Set("Content-Length", "0")
-	x.WriteHeader(http.StatusSeeOther)
-	s.log.Info("web: visitor let in", x.attrs()...)
-}
-
-// hasSession tells whether the visitor was let in before, for what still holds.
-func (s *Site) hasSession(x *exchange, linkID string, access Access) bool {
-	proofs := []string{access.Password}
-	if access.Mode == AccessRecipients {
-		proofs = access.Recipients
-	}
-	for _, cookie := range x.r.CookiesNamed(sessionCookie) {
-		for _, who := range proofs {
-			if access.Mode == AccessRecipients {
-				who, _ = normalAddress(who)
-			}
-			if who != "" && s.signer.checkSession(cookie.Value, linkID, who, s.now()) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
 // isRecipient looks at all recipients, whichever fits.
-func isRecipient(access Access, address string) bool {
+func isRecipient(g *sisa.Guard, address string) bool {
 	found := false
-	for _, r := range access.Recipients {
+	for _, r := range g.Recipients {
 		if normal, ok := normalAddress(r); ok && normal == address {
 			found = true
 		}

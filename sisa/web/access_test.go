@@ -3,7 +3,7 @@ package web
 import (
 	"bytes"
 	"context"
-	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -16,24 +16,16 @@ import (
 	"cloakroom/sisa"
 )
 
-// guard is a Gate and a Mailer that tests set and read.
-type guard struct {
-	mu     sync.Mutex
-	access Access
-	err    error
-	delay  time.Duration // of each mail
-	sent   []sentMail
+// mailbox is a Mailer that keeps what it is given.
+type mailbox struct {
+	mu    sync.Mutex
+	delay time.Duration // of each mail
+	sent  []sentMail
 }
 
 type sentMail struct{ to, subject, text string }
 
-func (g *guard) Access(context.Context, string) (Access, error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.access, g.err
-}
-
-func (g *guard) SendCode(_ context.Context, to, subject, text string) error {
+func (g *mailbox) SendCode(_ context.Context, to, subject, text string) error {
 	time.Sleep(g.delay)
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -41,14 +33,8 @@ func (g *guard) SendCode(_ context.Context, to, subject, text string) error {
 	return nil
 }
 
-func (g *guard) set(change func()) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	change()
-}
-
 // mails waits until n mails were sent, and a moment for one too many.
-func (g *guard) mails(t *testing.T, n int) []sentMail {
+func (g *mailbox) mails(t *testing.T, n int) []sentMail {
 	t.Helper()
 	for range 100 {
 		g.mu.Lock()
@@ -69,14 +55,35 @@ func (g *guard) mails(t *testing.T, n int) []sentMail {
 }
 
 // guarded is a stage whose link is guarded.
-func guarded(t *testing.T, access Access) (*stage, *guard) {
-	g := &guard{access: access}
-	s := newStage(t, func(s *stage, _ *Config) { s.parts.Gate, s.parts.Mailer = g, g })
-	return s, g
+func guarded(t *testing.T, g sisa.Guard) (*stage, *mailbox) {
+	m := &mailbox{}
+	s := newStage(t, func(s *stage, _ *Config) { s.parts.Mailer = m })
+	s.guard(g)
+	return s, m
 }
 
-func forRecipients(t *testing.T) (*stage, *guard) {
-	return guarded(t, Access{Mode: AccessRecipients, Recipients: []string{"Carol@ext.test", "dave@ext.test"}})
+// guard says who may open the link from now on.
+func (s *stage) guard(g sisa.Guard) {
+	s.links.set(func() {
+		link := s.links.links[s.token]
+		link.Guard = g
+		s.links.links[s.token] = link
+	})
+}
+
+func forRecipients(t *testing.T) (*stage, *mailbox) {
+	return guarded(t, sisa.Guard{ByMail: true, Recipients: []string{"Carol@ext.test", "dave@ext.test"}})
+}
+
+// askFor enters an address, and gives the cookie that waits for its code.
+func (s *stage) askFor(address string) (cookie string) {
+	s.t.Helper()
+	r := s.post(s.page(), form("address", address))
+	s.wantStatus(r, http.StatusSeeOther)
+	if r.Header.Get("Location") != s.token+"?asked" {
+		s.t.Errorf("leads to %q", r.Header.Get("Location"))
+	}
+	return cookieOf(s.t, r, askedCookie)
 }
 
 var eightDigits = regexp.MustCompile(`\b[0-9]{8}\b`)
@@ -90,14 +97,16 @@ func form(pairs ...string) string {
 	return v.Encode()
 }
 
-// cookieOf takes the cookie of an answer.
-func cookieOf(t *testing.T, r reply) *http.Cookie {
+// cookieOf takes a cookie of an answer, as a browser sends it back.
+func cookieOf(t testing.TB, r reply, name string) string {
 	t.Helper()
-	cookies := r.Cookies()
-	if len(cookies) != 1 {
-		t.Fatalf("%d cookies: %v", len(cookies), cookies)
+	for _, c := range r.Cookies() {
+		if c.Name == name && c.MaxAge > 0 {
+			return c.Name + "=" + c.Value
+		}
 	}
-	return cookies[0]
+	t.Fatalf("no cookie %s: %v", name, r.Cookies())
+	return ""
 }
 
 // wantClosed fails where an answer tells anything of the mail.
@@ -123,9 +132,12 @@ func TestRecipientGetsACodeAndIsLetInWithIt(t *testing.T) {
 	s.wantStatus(r, http.StatusForbidden)
 	wantClosed(t, s, r)
 
-	r = s.post(s.page(), form("address", " carol@EXT.test "))
+	r = s.get(s.page() + "?asked")
+	s.wantText(r, "Who are you?", "your browser does not keep cookies") // it did not send one
+	cookie := s.askFor(" carol@EXT.test ")
+	r = s.get(s.page()+"?asked", "Cookie", cookie)
 	s.wantStatus(r, http.StatusOK)
-	s.wantText(r, "Enter the code", "If <bdi>carol@ext.test</bdi> is one of", `autocomplete="one-time-code"`, `value="carol@ext.test"`)
+	s.wantText(r, "Enter the code", "If <bdi>carol@ext.test</bdi> is one of", `autocomplete="one-time-code"`)
 	mail := g.mails(t, 1)[0]
 	code := eightDigits.FindString(mail.text)
 	if mail.to != "carol@ext.test" || code == "" || mail.subject != "Your code: "+code || !strings.Contains(mail.text, "files.acmecorp.test") {
@@ -134,84 +146,122 @@ func TestRecipientGetsACodeAndIsLetInWithIt(t *testing.T) {
 	if eightDigits.Match(r.body) {
 		t.Error("the page tells the code")
 	}
+	s.wantText(s.get(s.page(), "Cookie", cookie), "Enter the code") // a tab that the phone loaded again
+	s.wantText(s.get(s.page()+"?again", "Cookie", cookie), "Who are you?")
 
-	r = s.post(s.page(), form("address", "carol@ext.test", "code", code[:4]+" "+code[4:]))
+	r = s.post(s.page(), form("code", code[:4]+" "+code[4:]), "Cookie", cookie)
 	s.wantStatus(r, http.StatusSeeOther)
 	if r.Header.Get("Location") != s.token {
 		t.Errorf("leads to %q", r.Header.Get("Location"))
 	}
-	c := cookieOf(t, r)
-	if !c.HttpOnly || !c.Secure || c.SameSite != http.SameSiteLaxMode || c.Path != "/d/"+s.token || c.MaxAge != 12*60*60 {
-		t.Errorf("cookie %v", c)
+	in := cookieOf(t, r, sessionCookie)
+	for _, c := range r.Cookies() {
+		if !c.HttpOnly || !c.Secure || c.SameSite != http.SameSiteLaxMode || c.Path != "/d/"+s.token || c.Name == sessionCookie && c.MaxAge != 12*60*60 {
+			t.Errorf("cookie %v", c)
+		}
 	}
-	r = s.get(s.page(), "Cookie", c.Name+"="+c.Value)
+	again := s.post(s.page(), form("code", code), "Cookie", cookie)
+	s.wantStatus(again, http.StatusSeeOther) // one press that was sent twice
+	s.advance(doubleTap)
+	s.wantStatus(s.post(s.page(), form("code", code), "Cookie", cookie), http.StatusForbidden)
+	r = s.get(s.page(), "Cookie", in)
 	s.wantStatus(r, http.StatusOK)
 	s.wantText(r, "report.pdf", "Open only files that you expect")
 	if bytes.Contains(r.body, []byte("Whoever has the address")) {
 		t.Error("the page says that its address is enough")
 	}
-	r = s.post(s.page(), "file=5", "Cookie", c.Name+"="+c.Value)
+	r = s.post(s.page(), "file=5", "Cookie", in)
 	s.wantStatus(r, http.StatusSeeOther)
 	base, _ := url.Parse(s.page())
 	to, _ := base.Parse(r.Header.Get("Location"))
 	if file := s.get(to.String()); string(file.body) != "0123456789" {
 		t.Errorf("got %q", file.body)
 	}
+	if d := s.links.recorded(); len(d) != 1 || d[0].Proven != "carol@ext.test" {
+		t.Errorf("recorded %+v", d)
+	}
 	// What the visitor proved no longer holds.
-	g.set(func() { g.access.Recipients = []string{"dave@ext.test"} })
-	wantAsked := s.get(s.page(), "Cookie", c.Name+"="+c.Value)
+	s.guard(sisa.Guard{ByMail: true, Recipients: []string{"dave@ext.test"}})
+	wantAsked := s.get(s.page(), "Cookie", in)
 	s.wantText(wantAsked, "Who are you?")
-	g.set(func() { g.access.Recipients = []string{"carol@ext.test"} })
+	s.guard(sisa.Guard{ByMail: true, Recipients: []string{"carol@ext.test"}})
 	s.advance(sessionTime)
-	s.wantText(s.get(s.page(), "Cookie", c.Name+"="+c.Value), "Who are you?")
+	s.wantText(s.get(s.page(), "Cookie", in), "Who are you?")
 }
 
 func TestStrangersLearnNothingAndGetNothing(t *testing.T) {
 	s, g := forRecipients(t)
-	known, unknown := s.post(s.page(), form("address", "dave@ext.test")), s.post(s.page(), form("address", "evil@ext.test"))
-	if known.StatusCode != unknown.StatusCode || !bytes.Equal(bytes.ReplaceAll(known.body, []byte("dave"), []byte("evil")), unknown.body) {
-		t.Errorf("the answers differ:\n%s\n%s", known.body, unknown.body)
+	known, unknown := s.askFor("dave@ext.test"), s.askFor("evil@ext.test")
+	if len(known) != len(unknown) {
+		t.Errorf("the answers differ:\n%s\n%s", known, unknown)
+	}
+	a, b := s.get(s.page()+"?asked", "Cookie", known), s.get(s.page()+"?asked", "Cookie", unknown)
+	if a.StatusCode != b.StatusCode || !bytes.Equal(bytes.ReplaceAll(a.body, []byte("dave"), []byte("evil")), b.body) {
+		t.Errorf("the answers differ:\n%s\n%s", a.body, b.body)
 	}
 	code := eightDigits.FindString(g.mails(t, 1)[0].text)
-	for name, f := range map[string]string{
-		"another's code":   form("address", "evil@ext.test", "code", code),
-		"wrong code":       form("address", "dave@ext.test", "code", "00000000"),
-		"empty code":       form("address", "dave@ext.test", "code", ""),
-		"code of evil":     form("address", "evil@ext.test", "code", s.site.signer.code(sisa.TokenID(s.token), "evil@ext.test", s.now())),
-		"code of dave now": form("address", "carol@ext.test", "code", code),
+	own, _ := s.site.signer.open("asked", sisa.TokenID(s.token), strings.TrimPrefix(unknown, askedCookie+"="), s.now())
+	nonce, _, _ := strings.Cut(own, " ")
+	for name, c := range map[string]struct{ cookie, code string }{
+		"another's code":  {unknown, code},
+		"wrong code":      {known, "00000000"},
+		"empty code":      {known, ""},
+		"code of evil":    {unknown, s.site.signer.code(sisa.TokenID(s.token), askedFor{nonce, "evil@ext.test"})},
+		"asked by others": {s.askFor("dave@ext.test"), code},
 	} {
-		r := s.post(s.page(), f)
+		r := s.post(s.page(), form("code", c.code), "Cookie", c.cookie)
 		s.wantStatus(r, http.StatusForbidden)
-		s.wantText(r, "The code is wrong or too old.", `role="alert"`, `aria-invalid="true"`)
+		s.wantText(r, "The code is wrong.", `role="alert"`, `aria-invalid="true"`)
 		if len(r.Cookies()) != 0 {
 			t.Errorf("%s: a cookie was given", name)
 		}
 	}
+	s.wantStatus(s.post(s.page(), form("code", code)), http.StatusForbidden) // without what asked for it
 	for _, address := range []string{"", "evil", "a@b@c", "evil@ext.test\r\nBcc: x@ext.test", "Evil <evil@ext.test>", "evil@ext.test, dave@ext.test", strings.Repeat("x", 400) + "@ext.test"} {
 		r := s.post(s.page(), form("address", address))
 		s.wantStatus(r, http.StatusBadRequest)
 		s.wantText(r, "That is not a mail address.")
 	}
-	g.mails(t, 1)
-	s.advance(codeSlots * codeSlot)
-	s.wantStatus(s.post(s.page(), form("address", "dave@ext.test", "code", code)), http.StatusForbidden)
+	g.mails(t, 2)
+	s.advance(codeTime)
+	r := s.post(s.page(), form("code", code), "Cookie", known)
+	s.wantStatus(r, http.StatusForbidden)
+	s.wantText(r, "The code is too old")
 }
 
-func TestCodesAreGoodForTenMinutesAndBoundToLinkAndAddress(t *testing.T) {
+func TestCodesAndCookiesAreBoundToWhatTheyAreFor(t *testing.T) {
 	s := signer{key: testKey}
-	for offset := range int64(codeSlot.Seconds()) / 10 {
-		at := testStart.Add(time.Duration(offset*10) * time.Second)
-		code := s.code("link", "a@ext.test", at)
-		if len(code) != codeDigits || !s.checkCode("link", "a@ext.test", code, at.Add(10*time.Minute)) || s.checkCode("link", "a@ext.test", code, at.Add(12*time.Minute)) {
-			t.Errorf("offset %d s: code %s is not good for 10 to 12 minutes", offset*10, code)
-		}
-		if s.checkCode("link2", "a@ext.test", code, at) || s.checkCode("link", "b@ext.test", code, at) || (signer{key: testKey[1:]}).checkCode("link", "a@ext.test", code, at) {
-			t.Error("a code opens what it is not for")
+	asked := askedFor{"nonce", "a@ext.test"}
+	code := s.code("link", asked)
+	if len(code) != codeDigits || !s.checkCode("link", asked, code) {
+		t.Errorf("code %s", code)
+	}
+	if s.checkCode("link2", asked, code) || s.checkCode("link", askedFor{"nonce", "b@ext.test"}, code) || s.checkCode("link", askedFor{"other", "a@ext.test"}, code) ||
+		(signer{key: testKey[1:]}).checkCode("link", asked, code) {
+		t.Error("a code opens what it is not for")
+	}
+	sealed := s.seal("asked", "link", "text", testStart.Add(time.Minute))
+	if text, ok := s.open("asked", "link", sealed, testStart); !ok || text != "text" {
+		t.Errorf("opened: %q %v", text, ok)
+	}
+	for name, ok := range map[string]bool{
+		"another use": opens(s, "fetched", "link", sealed, testStart), "another link": opens(s, "asked", "link2", sealed, testStart),
+		"late": opens(s, "asked", "link", sealed, testStart.Add(time.Minute)), "another key": opens(signer{key: testKey[1:]}, "asked", "link", sealed, testStart),
+		"longer": opens(s, "asked", "link", "9"+sealed, testStart), "cut": opens(s, "asked", "link", sealed[:len(sealed)-1], testStart),
+		"empty": opens(s, "asked", "link", "", testStart), "dots": opens(s, "asked", "link", "1.2.3", testStart),
+	} {
+		if ok {
+			t.Errorf("%s: opened", name)
 		}
 	}
 	if bytes.Equal(s.sum("a", "b", "c"), s.sum("a", "bc", "")) || bytes.Equal(s.sum("code", "x"), s.sum("session", "x")) {
 		t.Error("two things have one MAC")
 	}
+}
+
+func opens(s signer, label, linkID, value string, now time.Time) bool {
+	_, ok := s.open(label, linkID, value, now)
+	return ok
 }
 
 func TestForgedCookiesAreRefused(t *testing.T) {
@@ -240,31 +290,59 @@ func TestForgedCookiesAreRefused(t *testing.T) {
 
 func TestCodesCannotBeTriedOrMailedWithoutEnd(t *testing.T) {
 	s, g := forRecipients(t)
-	for range mailsAtOnce {
-		s.wantStatus(s.post(s.page(), form("address", "dave@ext.test")), http.StatusOK)
+	cookie := s.askFor("dave@ext.test")
+	code := eightDigits.FindString(g.mails(t, 1)[0].text)
+	for range triesPerCode {
+		s.wantStatus(s.post(s.page(), form("code", "00000000"), "Cookie", cookie), http.StatusForbidden)
 	}
-	for _, address := range []string{"dave@ext.test", "evil@ext.test"} { // the limit tells nothing either
-		for range mailsAtOnce {
-			s.post(s.page(), form("address", address))
+	r := s.post(s.page(), form("code", code), "Cookie", cookie)
+	s.wantStatus(r, http.StatusForbidden)
+	s.wantText(r, "Please have another code sent.")
+
+	// From many networks, mails stop for recipient and stranger alike.
+	from := func(n int) []string { return []string{"X-Forwarded-For", fmt.Sprintf("192.0.2.%d", n)} }
+	for i, address := range []string{"dave@ext.test", "evil@ext.test"} {
+		for n := 1 - i; n < mailsAtOnce; n++ {
+			s.wantStatus(s.post(s.page(), form("address", address), from(10*i+n)...), http.StatusSeeOther)
 		}
-		r := s.post(s.page(), form("address", address))
+		r := s.post(s.page(), form("address", address), from(200)...)
 		s.wantStatus(r, http.StatusTooManyRequests)
+		s.wantText(r, "Many codes were asked for")
 		if r.Header.Get("Retry-After") == "" {
 			t.Error("no Retry-After")
 		}
 	}
 	g.mails(t, mailsAtOnce)
-	for range triesAtOnce {
-		s.wantStatus(s.post(s.page(), form("address", "dave@ext.test", "code", "00000000")), http.StatusForbidden)
-	}
-	right := s.site.signer.code(sisa.TokenID(s.token), "dave@ext.test", s.now())
-	s.wantStatus(s.post(s.page(), form("address", "dave@ext.test", "code", right)), http.StatusTooManyRequests)
+	s.advance(29 * time.Minute)
+	s.wantStatus(s.post(s.page(), form("address", "dave@ext.test"), from(201)...), http.StatusTooManyRequests)
 	s.advance(2 * time.Minute)
-	s.wantStatus(s.post(s.page(), form("address", "dave@ext.test", "code", right)), http.StatusSeeOther)
-	for n := range triesAtOnceLink { // many addresses do not help
-		s.post(s.page(), form("address", strings.Repeat("x", n+1)+"@ext.test", "code", "00000000"))
+	s.wantStatus(s.post(s.page(), form("address", "dave@ext.test"), from(202)...), http.StatusSeeOther)
+
+	// One network that asks for many addresses uses up nothing of what others have.
+	for n := range 2 * mailsAtOnceClient {
+		r = s.post(s.page(), form("address", fmt.Sprintf("x%d@ext.test", n)), from(203)...)
 	}
-	s.wantStatus(s.post(s.page(), form("address", "carol@ext.test", "code", "00000000")), http.StatusTooManyRequests)
+	s.wantStatus(r, http.StatusTooManyRequests)
+	s.wantStatus(s.post(s.page(), form("address", "carol@ext.test"), from(204)...), http.StatusSeeOther)
+	for n := range mailsAtOnceLink {
+		r = s.post(s.page(), form("address", fmt.Sprintf("y%d@ext.test", n)), from(n)...)
+	}
+	s.wantStatus(r, http.StatusTooManyRequests)
+	g.mails(t, mailsAtOnce+2)
+}
+
+func TestFormsOfOtherSitesAreRefused(t *testing.T) {
+	s, g := forRecipients(t)
+	for _, site := range []string{"cross-site", "same-site"} {
+		s.wantStatus(s.post(s.page(), form("address", "dave@ext.test"), "Sec-Fetch-Site", site), http.StatusForbidden)
+	}
+	g.mails(t, 0)
+	s.guard(sisa.Guard{})
+	s.wantStatus(s.post(s.page(), form("file", "2"), "Sec-Fetch-Site", "cross-site"), http.StatusForbidden)
+	if n := len(s.links.recorded()); n != 0 {
+		t.Errorf("%d downloads counted", n)
+	}
+	s.wantStatus(s.post(s.page(), form("file", "2"), "Sec-Fetch-Site", "same-origin"), http.StatusSeeOther)
 }
 
 func TestTheAnswerTakesTheSameTimeForRecipientsAndStrangers(t *testing.T) {
@@ -274,10 +352,10 @@ func TestTheAnswerTakesTheSameTimeForRecipientsAndStrangers(t *testing.T) {
 	g.delay = 200 * time.Millisecond // of the mail
 	times := map[string][]time.Duration{}
 	for range tries {
-		s.advance(10 * time.Minute)
+		s.advance(31 * time.Minute)
 		for _, address := range []string{"dave@ext.test", "evil@ext.test"} {
 			began := time.Now()
-			s.wantStatus(s.post(s.page(), form("address", address)), http.StatusOK)
+			s.wantStatus(s.post(s.page(), form("address", address)), http.StatusSeeOther)
 			times[address] = append(times[address], time.Since(began))
 		}
 	}
@@ -296,7 +374,7 @@ func TestPasswordOpensTheLink(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, g := guarded(t, Access{Mode: AccessPassword, Password: hash})
+	s, _ := guarded(t, sisa.Guard{Password: hash})
 	r := s.get(s.page())
 	s.wantText(r, `type="password"`, "The sender of the mail can tell you.")
 	wantClosed(t, s, r)
@@ -306,18 +384,19 @@ func TestPasswordOpensTheLink(t *testing.T) {
 	wantClosed(t, s, r)
 	r = s.post(s.page(), form("password", "pass phrase ü"))
 	s.wantStatus(r, http.StatusSeeOther)
-	c := cookieOf(t, r)
-	s.wantText(s.get(s.page(), "Cookie", c.Name+"="+c.Value), "report.pdf")
+	in := cookieOf(t, r, passwordCookie)
+	s.wantText(s.get(s.page(), "Cookie", in), "report.pdf")
+	s.wantStatus(s.post(s.page(), "file=2", "Cookie", in), http.StatusSeeOther)
+	if d := s.links.recorded(); len(d) != 1 || d[0].Proven != "password" {
+		t.Errorf("recorded %+v", d)
+	}
 	if other, err := sisa.HashPassword("another"); err != nil {
 		t.Fatal(err)
 	} else {
-		g.set(func() { g.access.Password = other })
+		s.guard(sisa.Guard{Password: other})
 	}
-	s.wantText(s.get(s.page(), "Cookie", c.Name+"="+c.Value), `type="password"`)
-	// A cookie for nothing opens nothing, and a broken hash neither.
-	g.set(func() { g.access.Password = "" })
-	empty := s.site.signer.session(sisa.TokenID(s.token), "", testStart.Add(time.Hour))
-	s.wantText(s.get(s.page(), "Cookie", c.Name+"="+empty), `type="password"`)
+	s.wantText(s.get(s.page(), "Cookie", in), `type="password"`)
+	s.guard(sisa.Guard{Password: "broken"})
 	s.wantStatus(s.post(s.page(), form("password", "")), http.StatusInternalServerError)
 	for _, bad := range []string{"x", "pbkdf2-sha256$0$AA$AA", "pbkdf2-sha256$600000$!$AA", hash + "A", strings.Replace(hash, "600000", "600000000", 1)} {
 		if ok, err := sisa.CheckPassword(bad, "x"); ok || err == nil {
@@ -332,33 +411,66 @@ func TestPasswordOpensTheLink(t *testing.T) {
 }
 
 func TestAGuardThatFailsLetsNobodyIn(t *testing.T) {
-	for name, c := range map[string]struct {
-		access Access
-		err    error
-		mailer bool
-	}{
-		"store away":   {Access{Mode: AccessAnyone}, errors.New("away"), true},
-		"unknown mode": {Access{Mode: "friends"}, nil, true},
-		"no mailer":    {Access{Mode: AccessRecipients, Recipients: []string{"dave@ext.test"}}, nil, false},
-	} {
-		g := &guard{access: c.access, err: c.err}
-		s := newStage(t, func(s *stage, _ *Config) {
-			s.parts.Gate = g
-			if c.mailer {
-				s.parts.Mailer = g
-			}
-		})
+	for _, unknown := range []bool{true, false} {
+		s := newStage(t) // without a mailer
+		s.guard(sisa.Guard{ByMail: true, Recipients: []string{"dave@ext.test"}})
+		if unknown {
+			s.links.set(func() { s.links.errs[s.token] = sisa.ErrGuard })
+		}
 		for _, r := range []reply{s.get(s.page()), s.post(s.page(), "file=2"), s.post(s.page(), form("address", "dave@ext.test"))} {
 			if r.StatusCode != http.StatusServiceUnavailable {
-				t.Errorf("%s: status %d", name, r.StatusCode)
+				t.Errorf("guard unknown: %v: status %d", unknown, r.StatusCode)
 			}
 			wantClosed(t, s, r)
 		}
 	}
-	for _, mode := range []string{"", AccessAnyone} {
-		s, _ := guarded(t, Access{Mode: mode})
-		s.wantText(s.get(s.page()), "report.pdf")
+	s, _ := guarded(t, sisa.Guard{ByMail: true}) // all recipients were forgotten
+	s.askFor("dave@ext.test")
+	s.wantText(s.get(s.page()), "Who are you?")
+}
+
+func TestPasswordAndCodeAreBothAskedFor(t *testing.T) {
+	hash, err := sisa.HashPassword("x")
+	if err != nil {
+		t.Fatal(err)
 	}
+	s, g := guarded(t, sisa.Guard{ByMail: true, Recipients: []string{"dave@ext.test"}, Password: hash})
+	s.wantText(s.get(s.page()), `type="password"`)
+	s.wantStatus(s.post(s.page(), form("address", "dave@ext.test")), http.StatusForbidden)
+	g.mails(t, 0) // who lacks the password has nobody mailed
+	r := s.post(s.page(), form("password", "x"))
+	s.wantStatus(r, http.StatusSeeOther)
+	one := cookieOf(t, r, passwordCookie)
+	s.wantText(s.get(s.page(), "Cookie", one), "Who are you?")
+	s.wantStatus(s.post(s.page(), "file=2", "Cookie", one), http.StatusForbidden)
+	r = s.post(s.page(), form("address", "dave@ext.test"), "Cookie", one)
+	asked := cookieOf(t, r, askedCookie)
+	r = s.post(s.page(), form("code", eightDigits.FindString(g.mails(t, 1)[0].text)), "Cookie", one+"; "+asked)
+	two := cookieOf(t, r, sessionCookie)
+	s.wantText(s.get(s.page(), "Cookie", two), `type="password"`)
+	s.wantText(s.get(s.page(), "Cookie", one+"; "+two), "report.pdf")
+}
+
+func TestPasswordsCannotBeTriedWithoutEnd(t *testing.T) {
+	hash, err := sisa.HashPassword("x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	hash = strings.Replace(hash, "600000", "1", 1) // none is right, and fast
+	s, _ := guarded(t, sisa.Guard{Password: hash})
+	try := func(n int) reply {
+		return s.post(s.page(), form("password", "y"), "X-Forwarded-For", fmt.Sprintf("192.0.2.%d", n))
+	}
+	for range triesAtOnceClient {
+		s.wantStatus(try(1), http.StatusForbidden)
+	}
+	r := try(1)
+	s.wantStatus(r, http.StatusTooManyRequests)
+	s.wantText(r, "Wrong passwords were entered too often.")
+	for n := range triesAtOnceLink - triesAtOnceClient {
+		s.wantStatus(try(2+n), http.StatusForbidden)
+	}
+	s.wantStatus(try(100), http.StatusTooManyRequests)
 }
 
 func TestRevocationAndExpiryComeBeforeTheQuestion(t *testing.T) {
@@ -366,6 +478,19 @@ func TestRevocationAndExpiryComeBeforeTheQuestion(t *testing.T) {
 	s.links.set(func() { s.links.errs[s.token] = sisa.ErrNotFound })
 	s.wantStatus(s.get(s.page()), http.StatusNotFound)
 	s.wantStatus(s.post(s.page(), form("address", "dave@ext.test")), http.StatusNotFound)
+}
+
+func TestUsedCodesAreRememberedInBoundedMemory(t *testing.T) {
+	o := newOnce()
+	if !o.use("kept", testStart) || o.use("kept", testStart.Add(doubleTap)) {
+		t.Error("a name was not used once")
+	}
+	for n := range maxQuotas - 1 {
+		o.use(strings.Repeat("x", n%7)+string(rune(n)), testStart)
+	}
+	if n := len(o.young) + len(o.old); n > maxQuotas {
+		t.Errorf("%d names", n)
+	}
 }
 
 func TestQuotaMemoryIsBounded(t *testing.T) {

@@ -18,13 +18,6 @@ const (
 	questionPassword question = "password"
 )
 
-func firstQuestion(access Access) question {
-	if access.Mode == AccessPassword {
-		return questionPassword
-	}
-	return questionAddress
-}
-
 type askPage struct {
 	frame
 	Question question

@@ -394,7 +394,7 @@ func TestBrowserShowsOtherLanguagesBrandAndNotes(t *testing.T) {
 }
 
 // signInBrowser goes through the questions as a recipient does, by keyboard.
-func (s *stage) signInBrowser(b *browser, g *guard) {
+func (s *stage) signInBrowser(b *browser, g *mailbox) {
 	b.t.Helper()
 	b.open(s.page(), phoneWidth)
 	b.wantFits("address")

@@ -1,10 +1,11 @@
 package web
 
-// Codes, cookies and passwords. Codes and cookies are MACs, not stored state:
-// any host of a fleet knows those of the others.
+// Codes and cookies. Both are MACs, not stored state: any host of a fleet knows
+// those of the others.
 
 import (
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
@@ -19,11 +20,8 @@ import (
 const (
 	codeDigits   = 8
 	codeModulus  = 100_000_000
-	codeSlot     = 2 * time.Minute // a code is of the slot in which it was asked for
-	codeSlots    = 6               // slots whose codes are taken: 10 to 12 minutes
-	maxCodeInput = 40              // bytes that are looked at, with spaces
-
-	sessionCookie = "cloakroom"
+	codeTime     = 10 * time.Minute
+	maxCodeInput = 40 // bytes that are looked at, with spaces
 )
 
 // sum is a MAC over fields, under a label of its own. Lengths keep the fields apart.
@@ -36,37 +34,60 @@ func (s signer) sum(label string, fields ...string) []byte {
 	return mac.Sum(nil)
 }
 
-// code is what is mailed to an address that asks at a time.
-func (s signer) code(linkID, address string, at time.Time) string {
-	return s.slotCode(linkID, address, at.Unix()/int64(codeSlot.Seconds()))
+// askedFor is one request for a code. The browser that made it keeps it in a
+// cookie: the code is of no use to another.
+type askedFor struct {
+	nonce   string
+	address string
 }
 
-func (s signer) slotCode(linkID, address string, slot int64) string {
+func newAsked(address string) askedFor { return askedFor{rand.Text(), address} }
+
+func (a askedFor) text() string { return a.nonce + " " + a.address }
+
+// code is what is mailed to the address.
+func (s signer) code(linkID string, asked askedFor) string {
 	// 64 bits modulo 10^8: the bias is below 10^-11.
-	n := binary.BigEndian.Uint64(s.sum("code", linkID, address, strconv.FormatInt(slot, 10))) % codeModulus
+	n := binary.BigEndian.Uint64(s.sum("code", linkID, asked.nonce, asked.address)) % codeModulus
 	return fmt.Sprintf("%0*d", codeDigits, n)
 }
 
-// checkCode tells whether code was mailed to the address within the last minutes.
-func (s signer) checkCode(linkID, address, code string, now time.Time) bool {
+// checkCode tells whether code is the one that was mailed. That it is young is
+// for the cookie to tell.
+func (s signer) checkCode(linkID string, asked askedFor, code string) bool {
 	code = strings.Map(func(r rune) rune {
 		if unicode.IsSpace(r) || r == '-' {
 			return -1
 		}
 		return r
 	}, cutText(code, maxCodeInput))
-	right := false
-	slot := now.Unix() / int64(codeSlot.Seconds())
-	for back := range int64(codeSlots) {
-		if hmac.Equal([]byte(s.slotCode(linkID, address, slot-back)), []byte(code)) {
-			right = true
-		}
+	return hmac.Equal([]byte(s.code(linkID, asked)), []byte(code))
+}
+
+// seal is a text in a cookie: until when it holds, and a MAC that binds it to
+// the link and to what it is for.
+func (s signer) seal(label, linkID, text string, until time.Time) string {
+	expiry := strconv.FormatInt(until.Unix(), 10)
+	b64 := base64.RawURLEncoding
+	return expiry + "." + b64.EncodeToString([]byte(text)) + "." + b64.EncodeToString(s.sum(label, linkID, text, expiry))
+}
+
+// open gives the text of a cookie of ours that still holds.
+func (s signer) open(label, linkID, value string, now time.Time) (text string, ok bool) {
+	f := strings.Split(value, ".")
+	if len(f) != 3 {
+		return "", false
 	}
-	return right
+	seconds, err := strconv.ParseInt(f[0], 10, 64)
+	raw, err2 := base64.RawURLEncoding.DecodeString(f[1])
+	if err != nil || err2 != nil || !now.Before(time.Unix(seconds, 0)) {
+		return "", false
+	}
+	return string(raw), hmac.Equal([]byte(s.seal(label, linkID, string(raw), time.Unix(seconds, 0))), []byte(value))
 }
 
 // session is the value of a cookie: until when, and a MAC that binds it to the
-// link and to what the visitor proved.
+// link and to what the visitor proved, which it does not tell.
 func (s signer) session(linkID, who string, until time.Time) string {
 	expiry := strconv.FormatInt(until.Unix(), 10)
 	return expiry + "." + base64.RawURLEncoding.EncodeToString(s.sum("session", linkID, who, expiry))

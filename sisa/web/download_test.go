@@ -11,6 +11,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"os"
+	"reflect"
 	"strconv"
 	"strings"
 	"testing"
@@ -40,7 +41,7 @@ func TestButtonLeadsToTheBytesAndIsRecordedOnce(t *testing.T) {
 		}
 	}
 	want := sisa.Download{LinkID: sisa.TokenID(s.token), Part: 2, Client: "127.0.0.1", Agent: "Browser/1.0 (badbytes )", At: testStart}
-	if got := s.links.recorded(); len(got) != 1 || got[0] != want {
+	if got := s.links.recorded(); len(got) != 1 || !reflect.DeepEqual(got[0], want) {
 		t.Errorf("recorded %+v,\nwant %+v", got, want)
 	}
 }

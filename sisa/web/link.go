@@ -24,11 +24,10 @@ func (s *Site) showLink(x *exchange, token string) {
 	if !ok {
 		return
 	}
-	access, ok := s.admit(x, link, token)
-	if !ok {
+	if _, ok = s.admit(x, link, token); !ok {
 		return
 	}
-	page, err := s.renderFiles(x, link, access)
+	page, err := s.renderFiles(x, link)
 	if err != nil {
 		s.fail(x, http.StatusInternalServerError, err)
 		return
@@ -39,6 +38,10 @@ func (s *Site) showLink(x *exchange, token string) {
 // postLink answers the POST of a form on a link's page: a download, or an answer
 // to who the visitor is.
 func (s *Site) postLink(x *exchange, token string) {
+	if fromElsewhere(x.r) {
+		s.notice(x, http.StatusForbidden, noteForm)
+		return
+	}
 	if status := readForm(x); status != 0 {
 		s.notice(x, status, noteForm)
 		return
@@ -47,14 +50,22 @@ func (s *Site) postLink(x *exchange, token string) {
 	if !ok {
 		return
 	}
-	if _, ok := s.admit(x, link, token); ok {
-		s.startDownload(x, link)
+	if proven, ok := s.admit(x, link, token); ok {
+		s.startDownload(x, link, token, proven)
 	}
+}
+
+// fromElsewhere tells whether another site made the browser send a form: it could
+// use up downloads, or have codes sent, by way of strangers. Browsers that do not
+// say (Fetch Metadata) are believed, and so are programs.
+func fromElsewhere(r *http.Request) bool {
+	site := r.Header.Get("Sec-Fetch-Site")
+	return site != "" && site != "same-origin" && site != "none"
 }
 
 // startDownload records the download and leads to the file, or to the archive of
 // all files.
-func (s *Site) startDownload(x *exchange, link sisa.Link) {
+func (s *Site) startDownload(x *exchange, link sisa.Link, token, proven string) {
 	values := x.r.PostForm["file"]
 	if len(values) != 1 {
 		s.notice(x, http.StatusBadRequest, noteForm)
@@ -77,12 +88,47 @@ func (s *Site) startDownload(x *exchange, link sisa.Link) {
 		named, name = strconv.Itoa(file.Part), file.Name
 	}
 	x.linkID, x.part = link.ID, named
-	s.record(x, number)
+	if !s.count(x, &link, token, number, proven) {
+		return
+	}
 	ticket := s.signer.ticket(ticketFile, link.ID, named, s.now().Add(s.ttl))
-	x.Header().Set("Location", ticket.location(name))
-	x.Header().Set("Content-Length", "0")
-	x.WriteHeader(http.StatusSeeOther)
+	s.seeOther(x, ticket.location(name))
 	s.log.Info("download started", x.attrs()...)
+}
+
+// count records the download, and tells whether it may be. If not, the visitor
+// was answered.
+func (s *Site) count(x *exchange, link *sisa.Link, token string, part int, proven string) bool {
+	d := sisa.Download{LinkID: link.ID, Part: part, Client: x.client, Agent: cleanAgent(x.r.UserAgent()), At: s.now(), Proven: proven}
+	patience := recordTimeout
+	if link.Limited() {
+		d.Again, patience = s.fetched(x, link.ID), countTimeout
+	}
+	// The client may leave at once, and the store may be slow or down: neither
+	// loses the other's business.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.r.Context()), patience)
+	defer cancel()
+	err := s.links.Downloaded(ctx, d)
+	switch {
+	case errors.Is(err, sisa.ErrUsedUp):
+		s.log.Info("download refused: it was fetched as often as the link allows", x.attrs()...)
+		s.notice(x, http.StatusGone, noteUsedUp)
+		return false
+	case err != nil && link.Limited():
+		s.fail(x, http.StatusServiceUnavailable, err)
+		return false
+	case err != nil:
+		s.log.Error("download not recorded", append(x.attrs(), "error", err)...)
+	case link.Limited():
+		parts := d.Again
+		for _, f := range link.Files {
+			if part == AllParts || part == f.Part {
+				parts = append(parts, f.Part)
+			}
+		}
+		s.setFetched(x, link.ID, token, parts)
+	}
+	return true
 }
 
 // byToken looks a link up, or answers why there is none.
@@ -145,21 +191,4 @@ func findFile(link sisa.Link, part int) (sisa.File, bool) {
 		return sisa.File{}, false
 	}
 	return link.Files[i], true
-}
-
-// record notes the download. The client may leave at once, and the store may be
-// slow or down: neither loses the other's business.
-func (s *Site) record(x *exchange, part int) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.r.Context()), recordTimeout)
-	defer cancel()
-	err := s.links.Downloaded(ctx, sisa.Download{
-		LinkID: x.linkID,
-		Part:   part,
-		Client: x.client,
-		Agent:  cleanAgent(x.r.UserAgent()),
-		At:     s.now(),
-	})
-	if err != nil {
-		s.log.Error("download not recorded", append(x.attrs(), "error", err)...)
-	}
 }

@@ -27,6 +27,7 @@ const (
 	noteMethod  note = "method"
 	noteBusy    note = "busy"
 	noteFault   note = "fault"
+	noteUsedUp  note = "used_up" // as often as the link allows
 )
 
 // retryAfter is when a client may try again after a 503, in seconds.
@@ -89,8 +90,7 @@ func (s *Site) sendNote(x *exchange, status int, n note, reference string) {
 
 // busy answers a client that asked for too much.
 func (s *Site) busy(x *exchange, wait time.Duration) {
-	seconds := int(wait.Seconds()) + 1
-	x.Header().Set("Retry-After", strconv.Itoa(seconds))
+	seconds := retryIn(x, wait)
 	level := slog.LevelDebug // whoever floods us shall not flood the log too
 	if s.busyLog.take("", s.now()) == 0 {
 		level = slog.LevelWarn
@@ -98,6 +98,13 @@ func (s *Site) busy(x *exchange, wait time.Duration) {
 	s.log.Log(x.r.Context(), level, "web: too many requests of a client",
 		append(x.attrs(), "wait", seconds, "forwarded", x.r.Header.Get("X-Forwarded-For") != "")...)
 	s.notice(x, http.StatusTooManyRequests, noteBusy)
+}
+
+// retryIn tells the client how long to wait, in seconds.
+func retryIn(x *exchange, wait time.Duration) (seconds int) {
+	seconds = int(wait.Seconds()) + 1
+	x.Header().Set("Retry-After", strconv.Itoa(seconds))
+	return seconds
 }
 
 // newReference gives something that can be read out on the phone.

@@ -57,23 +57,30 @@ type fileRow struct {
 	Size    string
 	SHA256  string
 	Preview string // address of a small image; "" for none
+	Left    string // how often it can be fetched yet; "" where that is not limited
+	Closed  bool   // it cannot be fetched any more
 }
 
 // renderFiles makes the page of a link.
-func (s *Site) renderFiles(x *exchange, link sisa.Link, access Access) ([]byte, error) {
-	t := x.texts
+func (s *Site) renderFiles(x *exchange, link sisa.Link) ([]byte, error) {
+	t, fetched := x.texts, s.fetched(x, link.ID)
 	page := filesPage{
 		Subject: cutText(cleanText(link.Subject), maxSubjectBytes),
 		Sent:    t.momentOf(link.Created, s.zone),
 		Advice:  t.Say("advice"),
 	}
-	if access.Mode != AccessAnyone {
+	if link.Guard.ByMail || link.Guard.Password != "" {
 		page.Advice = t.Say("advice_closed")
 	}
 	var total int64
+	allOpen := true
 	for _, f := range link.Files {
 		total += f.Size
 		row := s.fileRow(t, link.ID, f)
+		if link.Limited() {
+			row.Left, row.Closed = leftOf(t, f, slices.Contains(fetched, f.Part))
+			allOpen = allOpen && !row.Closed
+		}
 		page.Files = append(page.Files, row)
 		if !slices.Contains(page.Icons, row.Icon) {
 			page.Icons = append(page.Icons, row.Icon)
@@ -81,7 +88,9 @@ func (s *Site) renderFiles(x *exchange, link sisa.Link, access Access) ([]byte, 
 	}
 	if len(link.Files) > 1 {
 		page.Total = t.sizeWords(total)
-		page.All = t.Say("download_all_size", "size", page.Total)
+		if allOpen {
+			page.All = t.Say("download_all_size", "size", page.Total)
+		}
 	}
 	title, err := s.headings(&page, t, link)
 	if err != nil {
@@ -129,6 +138,18 @@ func (s *Site) fileRow(t *texts, linkID string, f sisa.File) fileRow {
 		row.Preview = ticket.location("preview")
 	}
 	return row
+}
+
+// leftOf says how often a file can be fetched yet, and whether it is over for
+// this visitor.
+func leftOf(t *texts, f sisa.File, again bool) (words string, closed bool) {
+	if f.Left > 0 {
+		return t.Count("downloads_left", int(f.Left)), false
+	}
+	if again {
+		return t.Say("downloads_yours"), false
+	}
+	return t.Say("downloads_none"), true
 }
 
 func render(name string, data any) ([]byte, error) {

@@ -27,6 +27,8 @@ const (
 	idleTimeout = 90 * time.Second
 	// How long a press of the button waits for the record of it.
 	recordTimeout = 3 * time.Second
+	// The same where downloads are limited: without the record there is none.
+	countTimeout = 20 * time.Second
 
 	maxHeaderBytes = 16 << 10 // bytes; nginx takes at most 8 KB per line
 	maxFormBytes   = 4 << 10  // bytes; the form's fields have a few hundred at most

@@ -12,12 +12,13 @@
 //	GET  {url}/s/{hash}.{ext}                             the logo
 //	GET  {url}/w/{nonce}/{mac}                            whether it is us, see Probe
 //
-// A link may ask who comes (Gate): for a code by mail to one of the recipients, or
-// for a password. Then a cookie for its page is the proof, and the signed
-// addresses on that page.
+// A link may ask who comes (sisa.Guard): for a code by mail to one of the
+// recipients, for a password, or both. Then cookies for its page are the proof,
+// and the signed addresses on that page.
 //
-// Limits: an archive cannot be resumed; WebP and HEIC images have no preview; a
-// code can be used more than once while it is good.
+// Limits: an archive cannot be resumed; WebP and HEIC images have no preview; what
+// counts requests, tries and used codes is in the memory of one host, and gone
+// when it starts again.
 package web
 
 import (
@@ -38,11 +39,13 @@ import (
 
 // Links is where links are looked up. Both lookups return sisa.ErrNotFound for a
 // link that is unknown or revoked and sisa.ErrExpired for one that ran out; any
-// other error is a failure of the store and must not quote the token.
+// other error is a failure of the store, lets nobody in and must not quote the
+// token.
 type Links interface {
 	ByToken(ctx context.Context, token string) (sisa.Link, error)
 	ByID(ctx context.Context, id string) (sisa.Link, error)
-	// Downloaded records a download. Its failure is logged and blocks nothing.
+	// Downloaded records a download, and takes it off what is left of a limited
+	// link: sisa.ErrUsedUp. Another failure stops downloads of limited links only.
 	Downloaded(ctx context.Context, d sisa.Download) error
 }
 
@@ -75,28 +78,27 @@ type Site struct {
 	ttl         time.Duration
 	stall       time.Duration // see stallTimeout
 
-	gate           Gate   // nil: anyone
-	mailer         Mailer // nil: no codes
-	mailsByLink    *quota // codes sent
-	mailsByAddress *quota
-	tries          *quota // wrong codes, by link and address
-	triesByLink    *quota
-	mails          chan struct{} // one for each code on its way
-	hashing        chan struct{} // one for each password being checked
+	mailer        Mailer     // nil: no codes, and links that need them stay closed
+	mailQuotas    mailQuotas // codes sent
+	tries         *quota     // of one code
+	usedCodes     *once
+	triesByClient *quota // wrong passwords
+	triesByLink   *quota
+	mails         chan struct{} // one for each code on its way
+	hashing       chan struct{} // one for each password being checked
 }
 
-// Parts are what a Site works with. Gate and Mailer may be nil: then anyone with
-// a link's address may open it.
+// Parts are what a Site works with. Mailer may be nil: then links that ask for a
+// code stay closed.
 type Parts struct {
 	Links  Links
 	Blobs  Blobs
-	Gate   Gate
 	Mailer Mailer
 	Key    []byte // signs addresses, codes and cookies: KeyBytes, the same on all hosts
 }
 
-// New is Open for configurations that name no files, and for links without a
-// gate; it panics where Open returns an error.
+// New is Open for configurations that name no files, and without a mailer; it
+// panics where Open returns an error.
 func New(cfg Config, links Links, blobs Blobs, key []byte, now func() time.Time, log *slog.Logger) *Site {
 	s, err := Open(cfg, Parts{Links: links, Blobs: blobs, Key: key}, now, log)
 	if err != nil {
@@ -119,27 +121,27 @@ func Open(cfg Config, parts Parts, now func() time.Time, log *slog.Logger) (*Sit
 	base, _ := parseURL(cfg.URL)               // Validate parsed it already
 	zone, _ := time.LoadLocation(cfg.TimeZone) // and this
 	s := &Site{
-		links:          parts.Links,
-		blobs:          parts.Blobs,
-		gate:           parts.Gate,
-		mailer:         parts.Mailer,
-		signer:         signer{key: slices.Clone(parts.Key)},
-		now:            now,
-		log:            log,
-		zone:           zone,
-		limiter:        newLimiter(cfg.Limits),
-		busyLog:        newQuota(busyLines, busyLinesAtOnce),
-		mailsByLink:    newQuota(mailsPerLink, mailsAtOnceLink),
-		mailsByAddress: newQuota(mailsPerAddress, mailsAtOnce),
-		tries:          newQuota(triesPerMinute, triesAtOnce),
-		triesByLink:    newQuota(triesPerLink, triesAtOnceLink),
-		mails:          make(chan struct{}, maxMails),
-		hashing:        make(chan struct{}, maxHashing),
-		prefix:         base.Path,
-		secure:         base.Scheme == "https",
-		proxies:        cfg.TrustedProxies,
-		ttl:            cfg.DownloadURLTTL,
-		stall:          stallTimeout,
+		links:         parts.Links,
+		blobs:         parts.Blobs,
+		mailer:        parts.Mailer,
+		signer:        signer{key: slices.Clone(parts.Key)},
+		now:           now,
+		log:           log,
+		zone:          zone,
+		limiter:       newLimiter(cfg.Limits),
+		busyLog:       newQuota(busyLines, busyLinesAtOnce),
+		mailQuotas:    newMailQuotas(),
+		tries:         newQuota(triesComeBack, triesPerCode),
+		usedCodes:     newOnce(),
+		triesByClient: newQuota(triesPerClient, triesAtOnceClient),
+		triesByLink:   newQuota(triesPerLink, triesAtOnceLink),
+		mails:         make(chan struct{}, maxMails),
+		hashing:       make(chan struct{}, maxHashing),
+		prefix:        base.Path,
+		secure:        base.Scheme == "https",
+		proxies:       cfg.TrustedProxies,
+		ttl:           cfg.DownloadURLTTL,
+		stall:         stallTimeout,
 	}
 	var err error
 	if s.face, err = newFace(cfg); err != nil {

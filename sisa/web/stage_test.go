@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -71,8 +72,34 @@ func (l *linkTable) ByID(ctx context.Context, id string) (sisa.Link, error) {
 func (l *linkTable) Downloaded(_ context.Context, d sisa.Download) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.recordErr == nil {
+		if err := l.spend(d); err != nil {
+			return err
+		}
+	}
 	l.downloads = append(l.downloads, d)
 	return l.recordErr
+}
+
+// spend takes a download off what is left, as sisa.Links does.
+func (l *linkTable) spend(d sisa.Download) error {
+	for token, link := range l.links {
+		if link.ID != d.LinkID || !link.Limited() {
+			continue
+		}
+		files := slices.Clone(link.Files)
+		for i := range files {
+			if f := &files[i]; (d.Part == AllParts || d.Part == f.Part) && !slices.Contains(d.Again, f.Part) {
+				if f.Left == 0 {
+					return sisa.ErrUsedUp
+				}
+				f.Left--
+			}
+		}
+		link.Files = files
+		l.links[token] = link
+	}
+	return nil
 }
 
 func (l *linkTable) set(change func()) {

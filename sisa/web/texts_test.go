@@ -69,12 +69,12 @@ func TestEveryBuiltInLanguageHasEveryTextWithItsPlaceholders(t *testing.T) {
 }
 
 // keyUse finds the texts that the program asks for.
-var keyUse = regexp.MustCompile(`(?:Say|Count|Markup|Lines) ?\(?"([a-z_]+)"|text: "([a-z_]+)"|\{"(kind_[a-z]+)"|"(bad_[a-z]+)"`)
+var keyUse = regexp.MustCompile(`(?:Say|Count|Markup|Lines) ?\(?"([a-z_]+)"|text: "([a-z_]+)"|\{"(kind_[a-z]+)"|"((?:bad|dead|many|no)_(?:address|codes?|passwords?|cookie))"`)
 
 func TestEveryTextThatIsUsedExistsAndTheOtherWayRound(t *testing.T) {
 	known := inLanguage(t, "en").messages
 	used := map[string]bool{}
-	for _, n := range []note{noteHome, noteNothing, noteExpired, noteAddress, noteNoFile, noteForm, noteMethod, noteBusy, noteFault} {
+	for _, n := range []note{noteHome, noteNothing, noteExpired, noteAddress, noteNoFile, noteForm, noteMethod, noteBusy, noteFault, noteUsedUp} {
 		used[string(n)+"_heading"], used[string(n)+"_text"] = true, true
 	}
 	for _, q := range []question{questionAddress, questionCode, questionPassword} {

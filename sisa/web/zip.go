@@ -21,7 +21,7 @@ import (
 
 const (
 	// AllParts is the Part of a sisa.Download that is the archive of all files.
-	AllParts = -1
+	AllParts = sisa.AllParts
 	// allFiles is what names the archive in forms and addresses, where files have
 	// their part's number.
 	allFiles = "all"

@@ -1,0 +1,76 @@
+package submit
+
+// Short plain texts that we write ourselves: codes and receipts.
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"mime"
+	"mime/quotedprintable"
+	"time"
+)
+
+// Letter is a plain text to one person.
+type Letter struct {
+	Hostname string
+	From     string // address
+	Name     string // of the sender, for people; may be ""
+	To       string
+	Subject  string
+	Text     string // lines end in LF
+	ID       string // what makes it one of its kind: makes Message-ID
+	Date     time.Time
+}
+
+// NeedsUTF8 tells whether an address is not ASCII (RFC 6531).
+func (l *Letter) NeedsUTF8() bool { return !ascii(l.From) || !ascii(l.To) }
+
+// Bytes writes the letter, with CRLF line ends and in 7 bits, but for addresses
+// that are not ASCII.
+func (l *Letter) Bytes() []byte {
+	sum := sha256.Sum256([]byte(l.ID + "\n" + l.To))
+	from := "<" + oneLine(l.From) + ">"
+	if l.Name != "" {
+		from = mime.QEncoding.Encode("utf-8", quoted(oneLine(l.Name))) + " " + from
+	}
+	var b bytes.Buffer
+	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\r\n", args...) }
+	line("From: %s", from)
+	line("To: <%s>", oneLine(l.To))
+	line("Subject: %s", mime.QEncoding.Encode("utf-8", cut(oneLine(l.Subject), 900)))
+	line("Date: %s", l.Date.Format(time.RFC1123Z))
+	line("Message-ID: <%s.letter@%s>", hex.EncodeToString(sum[:12]), l.Hostname)
+	line("Auto-Submitted: auto-generated") // RFC 3834: nobody's holiday note answers
+	line("X-Auto-Response-Suppress: All")  // and Exchange's do not either
+	line("MIME-Version: 1.0")
+	line("Content-Type: text/plain; charset=utf-8")
+	line("Content-Transfer-Encoding: quoted-printable")
+	line("")
+	w := quotedprintable.NewWriter(&b)
+	w.Write(crlf([]byte(l.Text))) // a buffer takes all
+	w.Close()
+	if !bytes.HasSuffix(b.Bytes(), []byte("\r\n")) {
+		b.WriteString("\r\n")
+	}
+	return b.Bytes()
+}
+
+// quoted is a name as the quoted string of RFC 5322 section 3.2.4; one that is
+// not ASCII will be an encoded word, which needs no quotes.
+func quoted(name string) string {
+	if !ascii(name) {
+		return name
+	}
+	var b bytes.Buffer
+	b.WriteByte('"')
+	for i := range len(name) {
+		if name[i] == '"' || name[i] == '\\' {
+			b.WriteByte('\\')
+		}
+		b.WriteByte(name[i])
+	}
+	b.WriteByte('"')
+	return b.String()
+}
