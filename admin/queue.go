@@ -133,6 +133,11 @@ func (s *Server) jobRow(j *jobs.Job, state *state) jobRow {
 				row.What = "notification to " + copied.Sender
 			}
 		}
+	case flow.JobReceipt:
+		var receipt flow.Receipt
+		if json.Unmarshal(j.Payload, &receipt) == nil {
+			row.What, row.Mail = "news of a download for "+receipt.To, receipt.Mail
+		}
 	}
 	return row
 }

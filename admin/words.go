@@ -92,6 +92,9 @@ func targetWords(kind, target string) string {
 	if kind == flow.JobCopy && target == "" {
 		return "sending copies"
 	}
+	if kind == flow.JobReceipt && target == "" {
+		return "telling senders of downloads"
+	}
 	if target == "" {
 		return kind
 	}

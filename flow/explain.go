@@ -20,6 +20,10 @@ type Explanation struct {
 	Ways       []ExplainedWay      `json:"forward,omitempty"` // of recipients in shared domains
 	Vault      []ExplainedCopy     `json:"vault,omitempty"`
 	Expires    time.Duration       `json:"link_expires_ns,omitempty"` // after the mail; 0 is never
+	Access     string              `json:"link_access,omitempty"`     // who may open the link; "" where there is none
+	Codes      []string            `json:"link_codes,omitempty"`      // to whom codes go
+	Downloads  int                 `json:"link_downloads,omitempty"`  // of each file; 0: without limit
+	Notify     bool                `json:"link_notify,omitempty"`     // the sender hears of the first download
 	Reject     *Reply              `json:"reject,omitempty"`          // of the whole mail
 	Refused    map[string]*Reply   `json:"refused,omitempty"`         // recipients, as soon as they are named
 	Quarantine string              `json:"quarantine,omitempty"`      // why it would be held
@@ -226,7 +230,9 @@ func (m *Mail) explainRewrite(ex *Explanation) error {
 	if err != nil {
 		return err
 	}
-	ex.Changes, ex.NewSize, ex.Expires = true, rewrite.Body.Size(), m.wish().Life
+	w := m.wish()
+	ex.Changes, ex.NewSize, ex.Expires = true, rewrite.Body.Size(), w.Life
+	ex.Access, ex.Codes, ex.Downloads, ex.Notify = w.Guard.Access(), w.Guard.Recipients, w.Guard.Downloads, w.Guard.Notify
 	return nil
 }
 

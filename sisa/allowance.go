@@ -72,6 +72,15 @@ func allowances(ctx context.Context, q db.Tx, link []byte) (left []Left, err err
 	return left, rows.Err()
 }
 
+// Left lists what is left of each part of a link; none where it has no limit.
+func (l *Links) Left(ctx context.Context, id string) ([]Left, error) {
+	raw, err := linkID(id)
+	if err != nil {
+		return nil, err
+	}
+	return allowances(ctx, l.db.Read(), raw[:])
+}
+
 // putAllowances writes what is left.
 func putAllowances(ctx context.Context, tx db.Tx, link []byte, left []Left) error {
 	for _, l := range left {

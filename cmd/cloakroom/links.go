@@ -24,7 +24,8 @@ func newLinksCmd(g *globals) *cobra.Command {
 		Short:   "Look at the links that were made, change them, and restore the mails behind them",
 		Example: "  cloakroom links list\n  cloakroom links show 3fa9",
 	}, newLinksListCmd(g), newLinksShowCmd(g), newLinksRevokeCmd(g), newLinksExtendCmd(g), newLinksDownloadsCmd(g),
-		newLinksRestoreCmd(g), newLinksHoldCmd(g), newLinksReleaseCmd(g), newLinksHoldsCmd(g))
+		newLinksRestoreCmd(g), newLinksHoldCmd(g), newLinksReleaseCmd(g), newLinksHoldsCmd(g),
+		newLinksAccessCmd(g), newLinksAllowCmd(g), newLinksPasswordCmd())
 }
 
 func newLinksListCmd(g *globals) *cobra.Command {

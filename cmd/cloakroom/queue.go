@@ -42,7 +42,7 @@ type whichFlags struct {
 func (f *whichFlags) register(cmd *cobra.Command) {
 	cmd.Flags().StringSliceVar(&f.states, "state", nil, "only jobs in this `state`: waiting, running, failed, held, done; several with commas")
 	cmd.Flags().StringVar(&f.Target, "target", "", "only jobs of this target of the vault")
-	cmd.Flags().StringVar(&f.Kind, "kind", "", "only jobs of this kind: vault (uploads) or copy (mail)")
+	cmd.Flags().StringVar(&f.Kind, "kind", "", "only jobs of this kind: vault (uploads), copy (mail) or receipt (news of downloads)")
 	cmd.Flags().StringVar(&f.Owner, "owner", "", "only jobs for this address")
 	cmd.Flags().StringVar(&f.older, "older", "", "only jobs made at least so long ago, such as 2h or 3d")
 	cmd.Flags().StringVar(&f.Error, "error", "", "only jobs whose last error contains this `text`")
@@ -58,8 +58,8 @@ func (f *whichFlags) take(cmd *cobra.Command) (app.Which, error) {
 		}
 		w.States = append(w.States, state)
 	}
-	if w.Kind != "" && w.Kind != "vault" && w.Kind != "copy" {
-		return w, usageError(cmd, fmt.Errorf("--kind: %q is neither vault nor copy", w.Kind))
+	if w.Kind != "" && w.Kind != "vault" && w.Kind != "copy" && w.Kind != "receipt" {
+		return w, usageError(cmd, fmt.Errorf("--kind: %q is none of vault, copy and receipt", w.Kind))
 	}
 	if f.older != "" {
 		var err error

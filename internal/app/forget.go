@@ -22,6 +22,7 @@ const (
 	copiesOf       = `kind = '` + flow.JobCopy + `' AND key LIKE '` + flow.JobCopy + `-' || SUBSTR(CAST($1 AS TEXT), 1, 16) || '-%'`
 	copiesUnderWay = `SELECT COUNT(*) FROM jobs WHERE ` + copiesOf + ` AND state IN ('waiting', 'running', 'held')`
 	forgetCopies   = `DELETE FROM jobs WHERE ` + copiesOf
+	forgetReceipts = `DELETE FROM jobs WHERE kind = '` + flow.JobReceipt + `' AND key LIKE '` + flow.JobReceipt + `-' || SUBSTR(CAST($1 AS TEXT), 1, 16) || '-%'`
 )
 
 // errUnderWay says that a mail is still needed.
@@ -41,8 +42,10 @@ func forgetJobs(ctx context.Context, tx db.Tx, key ledger.Key) error {
 	if uploads+copies > 0 {
 		return errUnderWay
 	}
-	if _, err := tx.ExecContext(ctx, forgetCopies, key.String()); err != nil {
-		return fmt.Errorf("copies of mail %s: %w", key, err)
+	for _, text := range []string{forgetCopies, forgetReceipts} {
+		if _, err := tx.ExecContext(ctx, text, key.String()); err != nil {
+			return fmt.Errorf("copies of mail %s: %w", key, err)
+		}
 	}
 	return vault.ForgetMail(ctx, tx, key)
 }

@@ -93,13 +93,13 @@ func PrintLinkDetail(w io.Writer, d *LinkDetail) error {
 	}
 	fmt.Fprintln(w)
 	return table(w, func(t io.Writer) {
-		fmt.Fprintln(t, "DOWNLOADED\tPART\tCLIENT\tAGENT")
+		fmt.Fprintln(t, "DOWNLOADED\tPART\tPROVEN\tCLIENT\tAGENT")
 		for _, x := range d.Downloads {
 			part := strconv.Itoa(x.Part)
 			if x.Part == web.AllParts {
 				part = "all"
 			}
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", when(x.At, ""), part, plain(x.Client), plain(x.Agent))
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", when(x.At, ""), part, plain(proven(x.Proven)), plain(x.Client), plain(x.Agent))
 		}
 	})
 }
@@ -202,6 +202,7 @@ func PrintExplanation(w io.Writer, ex *flow.Explanation) error {
 			expires = "for " + config.FormatDuration(ex.Expires)
 		}
 		fmt.Fprintf(w, "The link would be there %s.\n", expires)
+		printLinkOptions(w, ex)
 		_, err = fmt.Fprintf(w, "The body would go from %s to %s.\n", message.FormatSize(ex.BodySize), message.FormatSize(ex.NewSize))
 	case ex.Passes != "":
 		_, err = fmt.Fprintf(w, "The mail passes unchanged: %s.\n", ex.Passes)

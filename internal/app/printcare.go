@@ -26,6 +26,7 @@ func printLinkState(t io.Writer, d *LinkDetail) {
 	if !d.Forgotten.IsZero() {
 		fmt.Fprintf(t, "forgotten\t%s\n", when(d.Forgotten, ""))
 	}
+	printAccess(t, d)
 }
 
 // PrintGC writes what a collection did.
@@ -138,7 +139,7 @@ func PrintDownloads(w io.Writer, rows []sisa.DownloadRow) error {
 		return err
 	}
 	return table(w, func(t io.Writer) {
-		fmt.Fprintln(t, "AT\tLINK\tFILE\tCLIENT\tSENDER\tAGENT")
+		fmt.Fprintln(t, "AT\tLINK\tFILE\tPROVEN\tCLIENT\tSENDER\tAGENT")
 		for _, r := range rows {
 			name := plain(r.Name)
 			switch {
@@ -147,7 +148,7 @@ func PrintDownloads(w io.Writer, rows []sisa.DownloadRow) error {
 			case name == "":
 				name = fmt.Sprintf("part %d", r.Part)
 			}
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", when(r.At, ""), r.LinkID[:12], name, plain(r.Client), sender(r.Sender), plain(r.Agent))
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", when(r.At, ""), r.LinkID[:12], name, plain(proven(r.Proven)), plain(r.Client), sender(r.Sender), plain(r.Agent))
 		}
 	})
 }

@@ -44,8 +44,8 @@ func (w *Which) WholeTarget() (kind, target string, ok bool) {
 	switch {
 	case w.Target != "" && (w.Kind == "" || w.Kind == vault.JobKind):
 		return vault.JobKind, w.Target, true
-	case w.Target == "" && w.Kind == flow.JobCopy:
-		return flow.JobCopy, "", true
+	case w.Target == "" && (w.Kind == flow.JobCopy || w.Kind == flow.JobReceipt):
+		return w.Kind, "", true
 	}
 	return "", "", false
 }
@@ -224,6 +224,8 @@ func (s *Store) jobView(ctx context.Context, j *jobs.Job, targets map[targetName
 				out.Recipients = append(out.Recipients, r.Address)
 			}
 		}
+	case flow.JobReceipt:
+		out.Recipients = []string{j.Owner}
 	}
 	return out, nil
 }
@@ -231,12 +233,13 @@ func (s *Store) jobView(ctx context.Context, j *jobs.Job, targets map[targetName
 // JobDetail is a job with everything known of it.
 type JobDetail struct {
 	Job
-	Upload *JobUpload `json:"upload,omitempty"`
-	Copy   *flow.Copy `json:"copy,omitempty"`
-	Mail   *JobMail   `json:"mail,omitempty"`
-	Since  time.Time  `json:"since"` // begin of this series of attempts
-	Fence  int64      `json:"fence"`
-	Then   string     `json:"what_happens_next"`
+	Upload  *JobUpload    `json:"upload,omitempty"`
+	Copy    *flow.Copy    `json:"copy,omitempty"`
+	Receipt *flow.Receipt `json:"receipt,omitempty"`
+	Mail    *JobMail      `json:"mail,omitempty"`
+	Since   time.Time     `json:"since"` // begin of this series of attempts
+	Fence   int64         `json:"fence"`
+	Then    string        `json:"what_happens_next"`
 }
 
 // JobUpload is what an upload's row says.
@@ -286,6 +289,10 @@ func (s *Store) ShowJob(ctx context.Context, key string) (*JobDetail, error) {
 		d.Copy = new(flow.Copy)
 		err = json.Unmarshal(j.Payload, d.Copy)
 		mail = d.Copy.Mail
+	case flow.JobReceipt:
+		d.Receipt = new(flow.Receipt)
+		err = json.Unmarshal(j.Payload, d.Receipt)
+		mail = d.Receipt.Mail
 	}
 	if err != nil {
 		return nil, fmt.Errorf("job %s: %w", key, err)
@@ -350,7 +357,7 @@ func next(d *JobDetail, t jobs.Target, now time.Time) string {
 
 // wholeTargetFlags are those by which commands mean a target as a whole.
 func wholeTargetFlags(kind, target string) string {
-	if kind == flow.JobCopy {
+	if kind == flow.JobCopy || kind == flow.JobReceipt {
 		return "--kind " + kind
 	}
 	return "--target " + target

@@ -102,18 +102,22 @@ func (s *Store) notes(ctx context.Context, w Which, out *QueueChange) error {
 
 // targetText names a target for people.
 func targetText(kind, target string) string {
-	if kind == flow.JobCopy {
+	switch kind {
+	case flow.JobCopy:
 		return "sending copies"
+	case flow.JobReceipt:
+		return "telling senders of downloads"
 	}
 	return "target " + target
 }
 
 // Lost is what a drop would delete.
 type Lost struct {
-	Uploads int
-	Copies  int
-	Done    int       // of both: what is remembered of work that was done
-	Until   time.Time // when the newest of them was made
+	Uploads  int
+	Copies   int
+	Receipts int
+	Done     int       // of all: what is remembered of work that was done
+	Until    time.Time // when the newest of them was made
 }
 
 // CountLost counts what DropJobs would delete.
@@ -125,7 +129,7 @@ func (s *Store) CountLost(ctx context.Context, w Which) (Lost, error) {
 	}
 	for _, f := range w.filters() {
 		for _, state := range w.States {
-			for kind, sum := range map[string]*int{vault.JobKind: &out.Uploads, flow.JobCopy: &out.Copies} {
+			for kind, sum := range map[string]*int{vault.JobKind: &out.Uploads, flow.JobCopy: &out.Copies, flow.JobReceipt: &out.Receipts} {
 				if f.Kind != "" && f.Kind != kind {
 					continue
 				}

@@ -66,8 +66,8 @@ func PrintJobs(w io.Writer, page *JobPage, now time.Time) error {
 
 func jobRow(j *Job, now time.Time) []string {
 	target, what := j.Target, j.File
-	if j.Kind == flow.JobCopy {
-		target, what = "(copy)", strings.Join(j.Recipients, ", ")
+	if j.Kind == flow.JobCopy || j.Kind == flow.JobReceipt {
+		target, what = "("+j.Kind+")", strings.Join(j.Recipients, ", ")
 	}
 	next := ""
 	switch {
@@ -213,6 +213,9 @@ func PrintLost(w io.Writer, l Lost) error {
 	}
 	if l.Copies > 0 {
 		fmt.Fprintf(&b, "To delete: %s sending copies of MAIL, whose recipients get nothing and are not told, nor are the senders.\n", count(l.Copies, "job"))
+	}
+	if l.Receipts > 0 {
+		fmt.Fprintf(&b, "To delete: %s telling senders of downloads; the list of downloads stays.\n", count(l.Receipts, "job"))
 	}
 	if l.Done > 0 {
 		fmt.Fprintf(&b, "To forget: %s done before; the same mail coming again is worked again.\n", count(l.Done, "job"))
