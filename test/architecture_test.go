@@ -23,7 +23,7 @@ var layers = [][]string{
 	// the pieces put together, and the ground under the tests
 	{"internal/app", "internal/coexist", "internal/config", "internal/testserver"},
 	// doors: protocols that others speak to us, and destinations we speak to
-	{"milter", "sisa/web", "admin", "vault/sftp", "vault/ftps", "vault/dir", "internal/mtasetup/attach", "internal/doctor"},
+	{"milter", "sisa/web", "admin", "vault/sftp", "vault/ftps", "vault/dir", "internal/mtasetup/attach", "internal/doctor", "internal/imapbox"},
 	// the order of work for one message
 	{"flow"},
 	// concepts that remember

@@ -3,6 +3,7 @@ package main
 // cloakroom links list | show | downloads
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 
 	"cloakroom/internal/app"
 	"cloakroom/internal/config"
+	"cloakroom/ledger"
 	"cloakroom/sisa"
 )
 
@@ -72,17 +74,22 @@ func newLinksShowCmd(g *globals) *cobra.Command {
 		Short: "Show one link: its mail, its files and what was downloaded",
 		Long: `Shows the link whose id begins with ID. The address itself can be given too, in quotes:
 what is looked up is the hash of its token. With --url the address is made again and
-printed: whoever reads it can fetch the files.`,
+printed: whoever reads it can fetch the files. Who had it printed is told by: cloakroom audit.`,
 		Example: "  cloakroom links show 3fa9\n  cloakroom links show 'https://files.acmecorp.com/d/…'",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			actor := app.Actor()
 			return g.withStore(cmd, false, func(cfg *config.Config, s *app.Store, _ *slog.Logger) error {
 				d, err := s.LinkDetail(cmd.Context(), args[0])
 				if err != nil {
 					return err
 				}
 				if withURL {
-					if d.URL, err = s.LinkURL(cfg, &d.Row); err != nil {
+					err = s.AuditedMails(cmd.Context(), actor, "show a link's address", d.ID, []ledger.Key{d.Mail}, func(context.Context) (_ string, err error) {
+						d.URL, err = s.LinkURL(cfg, &d.Row)
+						return "shown", err
+					})
+					if err != nil {
 						return err
 					}
 				}

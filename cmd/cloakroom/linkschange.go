@@ -14,32 +14,32 @@ import (
 
 	"cloakroom/internal/app"
 	"cloakroom/internal/config"
+	"cloakroom/ledger"
 	"cloakroom/sisa"
 )
 
 // chosen finds the links that arguments or flags select, shows them if there are
 // several, and asks.
-func chosen(cmd *cobra.Command, s *app.Store, ids []string, filter sisa.Filter, yes bool, verb string) ([]string, error) {
-	rows, err := s.SelectLinks(cmd.Context(), ids, filter)
+func chosen(cmd *cobra.Command, s *app.Store, names []string, filter sisa.Filter, yes bool, verb string) (ids []string, mails []ledger.Key, err error) {
+	rows, err := s.SelectLinks(cmd.Context(), names, filter)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if len(rows) == 0 {
-		return nil, errors.New("no link is selected")
+		return nil, nil, errors.New("no link is selected")
 	}
 	if len(rows) > 1 && !yes {
 		if err := app.PrintLinks(cmd.ErrOrStderr(), rows); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	if err := confirmMany(cmd, yes, len(rows), fmt.Sprintf("%s these %d links?", verb, len(rows))); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	out := make([]string, len(rows))
-	for i, r := range rows {
-		out[i] = r.ID
+	for _, r := range rows {
+		ids, mails = append(ids, r.ID), append(mails, r.Mail)
 	}
-	return out, nil
+	return ids, mails, nil
 }
 
 func newLinksRevokeCmd(g *globals) *cobra.Command {
@@ -68,12 +68,12 @@ that comes again gets a new one.`,
 				filter.State = sisa.Active
 			}
 			return g.withStore(cmd, false, func(_ *config.Config, s *app.Store, _ *slog.Logger) error {
-				ids, err := chosen(cmd, s, args, filter, acts.yes, "Revoke")
+				ids, mails, err := chosen(cmd, s, args, filter, acts.yes, "Revoke")
 				if err != nil {
 					return err
 				}
 				n := 0
-				err = s.Audited(cmd.Context(), act.By, "revoke links", strings.Join(ids, " "), func(ctx context.Context) (_ string, err error) {
+				err = s.AuditedMails(cmd.Context(), act.By, "revoke links", strings.Join(ids, " "), mails, func(ctx context.Context) (_ string, err error) {
 					n, err = s.Links.Revoke(ctx, ids, act)
 					return fmt.Sprintf("revoked: %d of %d", n, len(ids)), err
 				})
@@ -165,12 +165,12 @@ revoked comes back.`,
 }
 
 func extendLinks(ctx context.Context, cmd *cobra.Command, s *app.Store, args []string, filter sisa.Filter, term sisa.Term, act sisa.Act, yes, asJSON bool) error {
-	ids, err := chosen(cmd, s, args, filter, yes, "Extend")
+	ids, mails, err := chosen(cmd, s, args, filter, yes, "Extend")
 	if err != nil {
 		return err
 	}
 	var done []sisa.Extension
-	err = s.Audited(ctx, act.By, "extend links", strings.Join(ids, " "), func(ctx context.Context) (_ string, err error) {
+	err = s.AuditedMails(ctx, act.By, "extend links", strings.Join(ids, " "), mails, func(ctx context.Context) (_ string, err error) {
 		done, err = s.Links.Extend(ctx, ids, term, act)
 		n := 0
 		for _, d := range done {

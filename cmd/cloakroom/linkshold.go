@@ -19,6 +19,7 @@ import (
 func newLinksHoldCmd(g *globals) *cobra.Command {
 	var flags mailFlags
 	var acts actFlags
+	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "hold MATTER [MAIL...]",
 		Short: "Keep mails and their files for a legal matter",
@@ -37,10 +38,14 @@ not held: run it again, from cron if need be.`,
 				}
 				var n int
 				var retired []ledger.Key
-				err := s.Audited(cmd.Context(), act.By, "hold mails", args[0], func(ctx context.Context) (_ string, err error) {
+				err := s.AuditedMails(cmd.Context(), act.By, "hold mails", args[0], keys, func(ctx context.Context) (_ string, err error) {
 					n, retired, err = s.Keeper(log).Hold(ctx, args[0], keys, act)
 					return fmt.Sprintf("held: %d more, of %d that were selected", n, len(keys)), err
 				})
+				if asJSON {
+					return errors.Join(err, printJSON(cmd, map[string]any{"matter": args[0], "selected": len(keys), "held": n,
+						"without_files": append([]ledger.Key{}, retired...)}))
+				}
 				fmt.Fprintf(cmd.OutOrStdout(), "held: %d more for %q, of %d that are selected\n", n, args[0], len(keys))
 				if len(retired) > 0 {
 					fmt.Fprintf(cmd.OutOrStdout(), "of these, %d have no files any more: they were given up before\n", len(retired))
@@ -51,12 +56,14 @@ not held: run it again, from cron if need be.`,
 	}
 	flags.register(cmd, "only mails")
 	acts.register(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
 	return cmd
 }
 
 func newLinksReleaseCmd(g *globals) *cobra.Command {
 	var flags mailFlags
 	var acts actFlags
+	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "release MATTER [MAIL...]",
 		Short: "End a legal hold",
@@ -72,10 +79,13 @@ collection.`,
 					return err
 				}
 				n := 0
-				err := s.Audited(cmd.Context(), act.By, "release mails", args[0], func(ctx context.Context) (_ string, err error) {
+				err := s.AuditedMails(cmd.Context(), act.By, "release mails", args[0], keys, func(ctx context.Context) (_ string, err error) {
 					n, err = s.Keeper(log).Release(ctx, args[0], keys, act)
 					return fmt.Sprintf("released: %d", n), err
 				})
+				if asJSON {
+					return errors.Join(err, printJSON(cmd, map[string]any{"matter": args[0], "selected": len(keys), "released": n}))
+				}
 				fmt.Fprintf(cmd.OutOrStdout(), "released: %d\n", n)
 				return err
 			}
@@ -96,6 +106,7 @@ collection.`,
 	}
 	flags.register(cmd, "only mails")
 	acts.register(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
 	return cmd
 }
 

@@ -3,34 +3,34 @@ package main
 // cloakroom links restore
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
-	"path/filepath"
+	"os/signal"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"cloakroom/internal/app"
 	"cloakroom/internal/config"
+	"cloakroom/ledger"
+	"cloakroom/sisa"
 )
 
 // restoreFlags say which mails are restored and where to.
 type restoreFlags struct {
 	mailFlags
-	address            string
-	imap, imapPassword string
-	imapCA             string
-	login              app.IMAPOptions // read from the files
-	eml, mbox          string
-	submit             bool
-	from               string
-	to                 []string
-	check              bool
-	noDKIM             bool
-	all, yes, asJSON   bool
+	actFlags
+	restoreTo
+	address     string
+	done        string
+	resolver    string
+	noDKIM      bool
+	all, asJSON bool
 }
 
 func newLinksRestoreCmd(g *globals) *cobra.Command {
@@ -47,37 +47,43 @@ skipped, which is a failure only if it is named.
 
 Where to: --eml a folder, a file for a single mail, or - for standard output; --mbox a file
 or -; --imap a mailbox, by APPEND; --submit sends them again through submit.smtp, to their
-own recipients or to --to; --check only checks. A user's whole mail: --address. Started by root, the command runs as the
-owner of the data folder: a folder must be writable for it, a single file or mbox need not.`,
+own recipients or to --to; --check only checks. A user's whole mail: --address. Started by
+root, the command runs as the owner of the data folder: a folder must be writable for it, a
+single file or mbox need not. Who restored which mails is told by: cloakroom audit.
+
+When it is interrupted, run the same again. A folder and a mailbox get no mail twice. In a
+mailbox a mail is there when one of its date, size and header is: dates and sizes of the
+whole mailbox are asked for once, which is fast also with 100,000 messages; nothing is
+searched for. That fails on a server that changes dates or sizes, which the end of a run
+tells. There, and with --submit and --mbox, --done FILE remembers what was handed out, and
+leaves it out next time (one mail may be sent twice where the machine was killed).
+
+--imap: write imaps://user@host/Mailbox, %40 for the @ in a user, / between levels, %20 for
+a blank. The mailbox is made and subscribed when it is missing. To log in for users without
+their passwords use a master user of the server (Dovecot: user%40domain*master).`,
 		Example: `  cloakroom links restore 4XYZabc --eml original.eml
   cloakroom links restore --address bob@acmecorp.com --mbox bob.mbox
+  cloakroom links restore --address bob@acmecorp.com --imap imaps://bob%40acmecorp.com@mail.acmecorp.com/Restored --imap-password-file pw
   cloakroom links restore --recipient carol@acmecorp.com --newer 7d --submit --to carol@acmecorp.com
   cloakroom links restore --all --check`,
 		RunE: func(cmd *cobra.Command, args []string) error { return g.restore(cmd, args, &flags) },
 	}
 	flags.mailFlags.register(cmd, "only mails")
+	flags.restoreTo.register(cmd)
 	f := cmd.Flags()
 	f.StringVar(&flags.address, "address", "", "mails from or to this address, or @domain")
-	f.StringVar(&flags.eml, "eml", "", "write .eml files: to a folder, a single one to a file, or - for standard output")
-	f.StringVar(&flags.mbox, "mbox", "", "write one mbox file (mboxrd); - is standard output")
-	f.StringVar(&flags.imap, "imap", "", "append to a mailbox: imaps://user@host/Mailbox")
-	f.StringVar(&flags.imapPassword, "imap-password-file", "", "file whose first line is the password for --imap")
-	f.StringVar(&flags.imapCA, "imap-ca-file", "", "file with the certificates that sign the server's, instead of the system's")
-	f.BoolVar(&flags.submit, "submit", false, "send the mails again through submit.smtp")
-	f.StringVar(&flags.from, "from", "", "with --submit: another envelope sender; <> is the null sender")
-	f.StringArrayVar(&flags.to, "to", nil, "with --submit: another recipient; repeat it for several")
-	f.BoolVar(&flags.check, "check", false, "only check that the mails can be restored")
+	f.StringVar(&flags.done, "done", "", "`file` of the mails that were handed out, which are left out; it is made when it is missing")
+	f.StringVar(&flags.reason, "reason", "", "why, for the audit")
+	f.StringVar(&flags.resolver, "resolver", "", "DNS server `host:port` to ask for DKIM keys, instead of the system's")
 	f.BoolVar(&flags.noDKIM, "no-dkim", false, "do not verify DKIM signatures")
 	f.BoolVar(&flags.all, "all", false, "all mails")
 	f.BoolVarP(&flags.yes, "yes", "y", false, "with --submit: do not ask")
 	f.BoolVar(&flags.asJSON, "json", false, "print the results as JSON, one a line")
-	cmd.MarkFlagsMutuallyExclusive("eml", "mbox", "imap", "submit", "check")
-	cmd.MarkFlagsOneRequired("eml", "mbox", "imap", "submit", "check")
-	cmd.MarkFlagsRequiredTogether("imap", "imap-password-file")
 	return cmd
 }
 
 func (g *globals) restore(cmd *cobra.Command, args []string, flags *restoreFlags) error {
+	act := flags.who()
 	filter, err := flags.filter()
 	if err != nil {
 		return err
@@ -87,87 +93,124 @@ func (g *globals) restore(cmd *cobra.Command, args []string, flags *restoreFlags
 		return err
 	}
 	// Files are opened before this process becomes the owner of the data.
-	sink, report, err := flags.files(cmd)
-	if err != nil {
+	if err := flags.open(cmd); err != nil {
 		return err
 	}
+	what := app.Restoring{Sink: flags.sink}
+	if flags.done != "" {
+		if what.Done, err = app.OpenDoneList(flags.done, flags.place()); err != nil {
+			return fmt.Errorf("--done: %w", err)
+		}
+	}
+	if !flags.noDKIM {
+		what.Signatures = &app.SignatureCheck{Server: flags.resolver}
+	}
 	return g.withStore(cmd, false, func(cfg *config.Config, s *app.Store, log *slog.Logger) error {
-		keys, err := s.SelectMails(cmd.Context(), args, filter)
-		if err != nil {
+		if what.Keys, err = s.SelectMails(cmd.Context(), args, filter); err != nil {
 			return err
 		}
-		if len(keys) == 0 {
+		n := len(what.Keys)
+		if n == 0 {
 			return errors.New("no mail is selected")
 		}
-		if sink == nil {
-			if sink, err = flags.sink(cmd, cfg, log); err != nil {
+		ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
+		defer stop()
+		if what.Sink == nil {
+			if what.Sink, err = flags.connect(ctx, cfg, log); err != nil {
 				return err
 			}
 		}
 		if flags.submit {
-			if err := confirmMany(cmd, flags.yes, len(keys), fmt.Sprintf("Send %d mails again?", len(keys))); err != nil {
+			if err := confirmMany(cmd, flags.yes, n, flags.question(n)); err != nil {
 				return err
 			}
 		}
-		check := &app.SignatureCheck{}
-		if flags.noDKIM {
-			check = nil
-		}
-		nothing := 0
-		failed, err := s.Restore(cmd.Context(), keys, sink, check, func(r app.Restored) {
-			if r.Nothing != "" {
-				nothing++
-			}
-			flags.tell(report, r)
-		})
-		if len(args) > 0 { // these very mails were asked for
-			failed += nothing
-		}
-		if sink != nil {
-			err = errors.Join(err, sink.Close())
-		}
-		if err == nil && failed > 0 {
-			err = fmt.Errorf("%d of %d mails were not restored", failed, len(keys))
-		}
-		return err
+		return flags.run(ctx, cmd, s, what, act, len(args) > 0)
 	})
 }
 
-// files opens the file that mails are written to, if it is a single one, and reads
-// the password, while this process may still read what its user can. The results go to standard output, unless the mails do.
-func (f *restoreFlags) files(cmd *cobra.Command) (sink app.Sink, report io.Writer, err error) {
-	report = cmd.OutOrStdout()
-	path, make := f.eml, app.NewEML
-	if f.mbox != "" {
-		path, make = f.mbox, app.NewMbox
+// run restores, and has it written down where mails are handed out. That there is
+// no original is a failure where the mail was named.
+func (f *restoreFlags) run(ctx context.Context, cmd *cobra.Command, s *app.Store, what app.Restoring, act sisa.Act, named bool) error {
+	var count app.RestoreCount
+	bar := app.NewBar(cmd.ErrOrStderr())
+	did := 0
+	what.Tell = func(r app.Restored) {
+		bar.End()
+		f.tell(f.report, r)
+		if did++; r.Error != "" {
+			count.Failed++
+		}
+		bar.Show(int64(did), int64(len(what.Keys)), fmt.Sprintf("%d of %d mails, %d failed", did, len(what.Keys), count.Failed))
 	}
-	switch {
-	case path == "-":
-		return make(cmd.OutOrStdout(), "standard output"), cmd.ErrOrStderr(), nil
-	case f.imap != "":
-		f.login, err = app.ReadIMAPOptions(f.imap, f.imapPassword, f.imapCA)
-		return nil, report, err
-	case path == "", f.eml != "" && !strings.EqualFold(filepath.Ext(path), ".eml"):
-		return nil, report, nil
+	do := func(ctx context.Context) (string, error) {
+		var err error
+		count, err = s.Restore(ctx, what)
+		if what.Sink != nil {
+			err = errors.Join(err, what.Sink.Close(context.WithoutCancel(ctx)))
+		}
+		return count.String(), errors.Join(err, what.Done.Close())
 	}
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return nil, nil, err
+	var err error
+	if f.check {
+		_, err = do(ctx)
+	} else {
+		object := fmt.Sprintf("%s to %s", f.selection(cmd, what.Keys), f.where())
+		if act.Reason != "" {
+			object += ": " + act.Reason
+		}
+		err = s.AuditedMails(ctx, act.By, "restore mails", object, what.Keys, do)
 	}
-	return make(file, path), report, nil
+	bar.End()
+	fmt.Fprintln(cmd.ErrOrStderr(), count)
+	failed := count.Failed
+	if named {
+		failed += count.Nothing
+	}
+	if err == nil && failed > 0 {
+		err = fmt.Errorf("%d of %d mails were not restored", failed, len(what.Keys))
+	}
+	var stopped *app.StopError
+	if errors.As(err, &stopped) || errors.Is(err, context.Canceled) {
+		return &exitError{code: exitFailure, err: err, hint: f.again()}
+	}
+	return err
 }
 
-// sink is where mails go if it is no single file; nil for --check.
-func (f *restoreFlags) sink(cmd *cobra.Command, cfg *config.Config, log *slog.Logger) (app.Sink, error) {
+// again says how to go on.
+func (f *restoreFlags) again() string {
 	switch {
-	case f.eml != "":
-		return app.NewEMLFolder(f.eml)
-	case f.imap != "":
-		return app.NewIMAP(cmd.Context(), f.login)
-	case f.submit:
-		return app.NewSubmission(cfg, f.sender(cmd), f.recipients(), log)
+	case f.imap != "", f.eml != "", f.check, f.done != "":
+		return "run the same command again: what was restored is left out"
 	}
-	return nil, nil
+	return "what was restored is listed above; with --done FILE from the beginning it would be left out next time"
+}
+
+// shownKeys is how many mails the audit names by their keys where it shows acts;
+// it finds them by all.
+const shownKeys = 5
+
+// selection tells which mails were asked for.
+func (f *restoreFlags) selection(cmd *cobra.Command, keys []ledger.Key) string {
+	var words []string
+	cmd.Flags().Visit(func(flag *pflag.Flag) {
+		switch flag.Name {
+		case "all":
+			words = append(words, "--all")
+		case "mail", "sender", "recipient", "address", "file", "older", "newer":
+			words = append(words, "--"+flag.Name+" "+flag.Value.String())
+		}
+	})
+	if len(words) == 0 && len(keys) <= shownKeys {
+		for _, key := range keys {
+			words = append(words, key.String()[:12])
+		}
+	}
+	text := fmt.Sprintf("%d mails", len(keys))
+	if len(words) > 0 {
+		text += " (" + strings.Join(words, " ") + ")"
+	}
+	return text
 }
 
 func (f *restoreFlags) tell(w io.Writer, r app.Restored) {
@@ -176,21 +219,4 @@ func (f *restoreFlags) tell(w io.Writer, r app.Restored) {
 		return
 	}
 	app.PrintRestored(w, r)
-}
-
-// sender is the envelope sender that was given; nil where none was.
-func (f *restoreFlags) sender(cmd *cobra.Command) *string {
-	if !cmd.Flags().Changed("from") {
-		return nil
-	}
-	from := trimAngles(f.from)
-	return &from
-}
-
-func (f *restoreFlags) recipients() []string {
-	out := make([]string, len(f.to))
-	for i, to := range f.to {
-		out[i] = trimAngles(to)
-	}
-	return out
 }

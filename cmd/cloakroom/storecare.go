@@ -3,6 +3,7 @@ package main
 // cloakroom store verify | gc | where
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -146,6 +147,7 @@ links, and why it is kept. The exit code is 1 when it is not known at all.`,
 
 func newStorePurgeCmd(g *globals) *cobra.Command {
 	var before string
+	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "purge-downloads",
 		Short: "Delete old downloads from the log",
@@ -154,6 +156,7 @@ The daemon does the same every day. Those of mails under a legal hold stay.`,
 		Example: "  cloakroom store purge-downloads --older 90d",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			actor := app.Actor()
 			limit, err := moment("--older", before, time.Now())
 			if err != nil {
 				return err
@@ -162,12 +165,20 @@ The daemon does the same every day. Those of mails under a legal hold stay.`,
 				if limit.IsZero() {
 					limit = time.Now().Add(-app.StoreConfig(cfg).KeepDownloads)
 				}
-				n, err := s.Keeper(log).PurgeDownloads(cmd.Context(), limit)
+				n := int64(0)
+				err := s.Audited(cmd.Context(), actor, "purge downloads", "before "+limit.Format("2006-01-02 15:04"), func(ctx context.Context) (_ string, err error) {
+					n, err = s.Keeper(log).PurgeDownloads(ctx, limit)
+					return fmt.Sprintf("deleted: %d", n), err
+				})
+				if asJSON {
+					return errors.Join(err, printJSON(cmd, map[string]int64{"deleted": n}))
+				}
 				fmt.Fprintf(cmd.OutOrStdout(), "downloads deleted from the log: %d\n", n)
 				return err
 			})
 		},
 	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
 	cmd.Flags().StringVar(&before, "older", "", "those from before this date (2026-01-31), or older than this (90d)")
 	return cmd
 }

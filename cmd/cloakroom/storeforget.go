@@ -81,7 +81,7 @@ func (g *globals) forget(cmd *cobra.Command, args []string, flags *forgetFlags) 
 		}
 		r := new(app.ForgetResult)
 		// Whose mail it was is not to be remembered here either.
-		err = s.Audited(cmd.Context(), act.By, "forget mails", fmt.Sprintf("%d mails", len(keys)), func(ctx context.Context) (_ string, err error) {
+		err = s.AuditedMails(cmd.Context(), act.By, "forget mails", fmt.Sprintf("%d mails", len(keys)), keys, func(ctx context.Context) (_ string, err error) {
 			r, err = s.Forget(ctx, app.Forgetting{Keys: keys, Address: filter.Address, Whole: flags.whole, Act: act}, log)
 			return fmt.Sprintf("forgotten: %d, struck from: %d, refused: %d", len(r.Forgotten), len(r.Struck), len(r.Refused)), err
 		})

@@ -9,13 +9,19 @@ import (
 	"strings"
 	"time"
 
+	"cloakroom/ledger"
 	"cloakroom/ledger/audit"
 )
 
 // Audited does something that a command was asked for, and remembers it. What
 // cannot be remembered is not done.
 func (s *Store) Audited(ctx context.Context, actor, action, object string, f func(context.Context) (outcome string, err error)) error {
-	_, err := audit.Do(ctx, s.DB, audit.Act{Actor: actor, Door: audit.Command, Action: action, Object: object}, time.Now, f)
+	return s.AuditedMails(ctx, actor, action, object, nil, f)
+}
+
+// AuditedMails is Audited about mails, by which the act is found later.
+func (s *Store) AuditedMails(ctx context.Context, actor, action, object string, mails []ledger.Key, f func(context.Context) (outcome string, err error)) error {
+	_, err := audit.Do(ctx, s.DB, audit.Act{Actor: actor, Door: audit.Command, Action: action, Object: object, Mails: mails}, time.Now, f)
 	return err
 }
 

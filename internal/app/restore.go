@@ -31,11 +31,18 @@ func (o *Original) Reader() *io.SectionReader { return io.NewSectionReader(o.Bod
 
 // Sink is where restored mails go.
 type Sink interface {
-	// Put takes a mail and tells where it is now.
-	Put(ctx context.Context, o *Original) (where string, err error)
+	// Put takes a mail and tells where it is now, and whether it was there
+	// before. After a StopError there is no sense in another one.
+	Put(ctx context.Context, o *Original) (where string, was bool, err error)
 	// Close makes durable what was put.
-	Close() error
+	Close(ctx context.Context) error
 }
+
+// StopError says that nothing more can be put where mails go.
+type StopError struct{ Err error }
+
+func (e *StopError) Error() string { return e.Err.Error() }
+func (e *StopError) Unwrap() error { return e.Err }
 
 // Restored is what became of one mail.
 type Restored struct {
@@ -45,6 +52,7 @@ type Restored struct {
 	Size      int64       `json:"size,omitempty"`
 	SHA256    ledger.Hash `json:"sha256,omitzero"` // of the whole message
 	Where     string      `json:"where,omitempty"`
+	WasThere  bool        `json:"was_there,omitempty"` // nothing had to be done
 	DKIM      []Signature `json:"dkim,omitempty"`
 	// Nothing says why there is no original to restore: none was needed, or it was
 	// given up. That is no failure unless somebody asked for this very mail.
@@ -52,64 +60,111 @@ type Restored struct {
 	Error   string `json:"error,omitempty"` // why it was not restored
 }
 
+// Restoring says what is restored and where to.
+type Restoring struct {
+	Keys       []ledger.Key
+	Sink       Sink            // nil: only check
+	Signatures *SignatureCheck // nil: do not verify them
+	Done       *DoneList       // nil: nothing is known to be done
+	Tell       func(Restored)  // is given each result
+}
+
+// RestoreCount sums up what became of mails.
+type RestoreCount struct {
+	Restored int // or only checked
+	WasThere int
+	Nothing  int // had no original to restore
+	Failed   int
+	NotTried int
+}
+
+func (c RestoreCount) String() string {
+	return fmt.Sprintf("restored: %d, there already: %d, nothing to restore: %d, failed: %d, not tried: %d",
+		c.Restored, c.WasThere, c.Nothing, c.Failed, c.NotTried)
+}
+
+func (c *RestoreCount) add(r Restored) {
+	switch {
+	case r.Error != "":
+		c.Failed++
+	case r.Nothing != "":
+		c.Nothing++
+	case r.WasThere:
+		c.WasThere++
+	default:
+		c.Restored++
+	}
+}
+
 // Restore rebuilds mails one after the other. A mail that fails is told in its
 // result, and the next one is tried; the error is about what all depends on. Of
 // one mail nothing is handed out before all of it was rebuilt and is, byte for
-// byte, what came in. A mail without an original is no failure. sink may be nil,
-// to check only.
-func (s *Store) Restore(ctx context.Context, keys []ledger.Key, sink Sink, signatures *SignatureCheck, tell func(Restored)) (failed int, err error) {
-	dir, err := spool.OpenDir(filepath.Join(s.Dir, "spool"))
+// byte, what came in. A mail without an original is no failure. Who wants it and
+// where the mails go is to be remembered by the caller.
+func (s *Store) Restore(ctx context.Context, what Restoring) (count RestoreCount, err error) {
+	count.NotTried = len(what.Keys)
+	dir, err := spool.OpenDir(filepath.Join(s.Dir, spoolName))
 	if err != nil {
-		return 0, err
+		return count, err
 	}
-	for _, key := range keys {
+	for _, key := range what.Keys {
 		if err := ctx.Err(); err != nil {
-			return failed, err
+			return count, err
 		}
-		r := s.restoreOne(ctx, dir, key, sink, signatures)
-		if r.Error != "" {
-			failed++
+		r, err := s.restoreOne(ctx, dir, key, what)
+		var stop *StopError
+		if err != nil && (ctx.Err() != nil || errors.As(err, &stop)) {
+			return count, fmt.Errorf("mail %.12s: %w", key, err)
 		}
-		tell(r)
+		if err == nil && r.Nothing == "" && !r.WasThere {
+			err = what.Done.Add(key)
+		}
+		if err != nil {
+			r.Error = err.Error()
+		}
+		count.NotTried--
+		count.add(r)
+		what.Tell(r)
+		if r.Error != "" && errors.As(err, &stop) { // the list of what is done
+			return count, err
+		}
 	}
-	return failed, nil
+	return count, nil
 }
 
-func (s *Store) restoreOne(ctx context.Context, dir *spool.Dir, key ledger.Key, sink Sink, signatures *SignatureCheck) Restored {
-	r := Restored{Mail: key}
-	fail := func(err error) Restored {
-		r.Error = err.Error()
-		return r
-	}
+func (s *Store) restoreOne(ctx context.Context, dir *spool.Dir, key ledger.Key, what Restoring) (r Restored, err error) {
+	r.Mail = key
 	m, err := ledger.Get(ctx, s.DB.Read(), key)
 	if err != nil {
-		return fail(err)
+		return r, err
 	}
 	r.MessageID, r.Sender = m.MessageID, m.Sender
+	if what.Done.Has(key) {
+		r.WasThere, r.Where = true, "done before, as "+what.Done.Name()+" says"
+		return r, nil
+	}
 	buf := dir.New(flow.MaxMessage)
 	defer buf.Close()
 	sum := sha256.New()
 	switch err := ledger.Rebuild(ctx, io.MultiWriter(buf, sum), m, s.openChecked); {
 	case errors.Is(err, ledger.ErrNoOriginal) && !hasLinks(m), errors.Is(err, ledger.ErrRetired):
 		r.Nothing = strings.TrimPrefix(err.Error(), "mail "+key.String()+": ")
-		return r
+		return r, nil
 	case err != nil:
-		return fail(err)
+		return r, err
 	}
 	o := &Original{Mail: m, Body: buf, Size: buf.Size(), Sum: ledger.Hash(sum.Sum(nil))}
 	if o.Size != m.Size {
-		return fail(fmt.Errorf("mail %s has %d bytes, but came with %d", key, o.Size, m.Size))
+		return r, fmt.Errorf("mail %s has %d bytes, but came with %d", key, o.Size, m.Size)
 	}
 	r.Size, r.SHA256 = o.Size, o.Sum
-	if signatures != nil {
-		r.DKIM = signatures.Check(ctx, o)
+	if what.Signatures != nil {
+		r.DKIM = what.Signatures.Check(ctx, o)
 	}
-	if sink != nil {
-		if r.Where, err = sink.Put(ctx, o); err != nil {
-			return fail(err)
-		}
+	if what.Sink != nil {
+		r.Where, r.WasThere, err = what.Sink.Put(ctx, o)
 	}
-	return r
+	return r, err
 }
 
 // hasLinks tells whether anything was taken out of a mail.
@@ -161,6 +216,9 @@ func PrintRestored(w io.Writer, r Restored) {
 	var dkim []string
 	for _, s := range r.DKIM {
 		dkim = append(dkim, s.String())
+	}
+	if r.WasThere {
+		where += " (was there)"
 	}
 	tail := ""
 	if len(dkim) > 0 {

@@ -22,11 +22,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
-	"github.com/emersion/go-imap/v2/imapserver"
-	"github.com/emersion/go-imap/v2/imapserver/imapmemserver"
 
 	"cloakroom/flow"
 	"cloakroom/internal/config"
@@ -64,7 +63,7 @@ func newShop(t *testing.T, more string) (*config.Config, *Store, *flow.Engine) {
 // take passes a mail through the flow, which has to take something out of it.
 func take(t *testing.T, engine *flow.Engine, raw []byte) {
 	t.Helper()
-	env := &flow.Envelope{QueueID: "4XYZ", Sender: "alice@ext.test", Recipients: []flow.Recipient{{Address: "bob@acmecorp.test"}, {Address: "carol@acmecorp.test"}}}
+	env := &flow.Envelope{QueueID: "4XYZ", Sender: "alice@ext.test", Received: time.Now(), Recipients: []flow.Recipient{{Address: "bob@acmecorp.test"}, {Address: "carol@acmecorp.test"}}}
 	var out bytes.Buffer
 	changed, err := Filter(t.Context(), engine, env, bytes.NewReader(raw), &out)
 	if err != nil || !changed {
@@ -97,16 +96,16 @@ func sample(id string) []byte {
 // collected is a sink in memory.
 type collected struct{ mails map[string][]byte }
 
-func (c *collected) Put(ctx context.Context, o *Original) (string, error) {
+func (c *collected) Put(ctx context.Context, o *Original) (string, bool, error) {
 	raw, err := io.ReadAll(o.Reader())
 	if c.mails == nil {
 		c.mails = make(map[string][]byte)
 	}
 	c.mails[o.Mail.MessageID] = raw
-	return "memory", err
+	return "memory", false, err
 }
 
-func (c *collected) Close() error { return nil }
+func (c *collected) Close(context.Context) error { return nil }
 
 // restoreAll restores every mail and gives the results.
 func restoreAll(t *testing.T, s *Store, sink Sink, check *SignatureCheck) (out []Restored) {
@@ -115,7 +114,8 @@ func restoreAll(t *testing.T, s *Store, sink Sink, check *SignatureCheck) (out [
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Restore(t.Context(), keys, sink, check, func(r Restored) { out = append(out, r) }); err != nil {
+	what := Restoring{Keys: keys, Sink: sink, Signatures: check, Tell: func(r Restored) { out = append(out, r) }}
+	if _, err := s.Restore(t.Context(), what); err != nil {
 		t.Fatal(err)
 	}
 	return out
@@ -238,51 +238,50 @@ func TestRestoredMailIsSentAsItCame(t *testing.T) {
 }
 
 func TestRestoredMailIsAppendedToAMailbox(t *testing.T) {
-	store := imapmemserver.New()
-	user := imapmemserver.NewUser("bob@acmecorp.test", "secret")
-	store.AddUser(user)
-	server := imapserver.New(&imapserver.Options{InsecureAuth: true, Logger: discard{},
-		NewSession: func(*imapserver.Conn) (imapserver.Session, *imapserver.GreetingData, error) {
-			return store.NewSession(), nil, nil
-		}})
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	d, err := testserver.StartDovecot(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	go server.Serve(l)
-	t.Cleanup(func() { server.Close() })
-
+	t.Cleanup(func() { d.Stop() })
 	_, s, engine := newShop(t, "")
 	raw := sample("1")
 	take(t, engine, raw)
 	take(t, engine, bytes.ReplaceAll(sample("2"), []byte("\r\n"), []byte("\n")))
-	address := fmt.Sprintf("imap://bob%%40acmecorp.test@%s/Restored", l.Addr())
-	for range 2 { // the second time the mailbox is there
-		sink, err := NewIMAP(t.Context(), IMAPOptions{URL: address, Password: "secret"})
+	password := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(password, []byte(d.Password()+"\nmore\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	address := fmt.Sprintf("imaps://bob%%40acmecorp.test@%s/Restored", d.TLSAddress())
+	o, err := ReadIMAPOptions(address, password, d.CAFile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for round := range 2 { // the second time all is there
+		sink, err := NewIMAP(t.Context(), o)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, r := range restoreAll(t, s, sink, nil) {
-			if r.Error != "" {
-				t.Errorf("%+v", r)
+			if r.Error != "" || r.WasThere != (round == 1) || r.Where != "mailbox Restored" {
+				t.Errorf("round %d: %+v", round, r)
 			}
 		}
-		if err := sink.Close(); err != nil {
+		if err := sink.Close(t.Context()); err != nil {
 			t.Error(err)
 		}
 	}
-	c, err := imapclient.DialInsecure(l.Addr().String(), nil)
+	c, err := imapclient.DialInsecure(d.Address(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if err := c.Login("bob@acmecorp.test", "secret").Wait(); err != nil {
+	if err := c.Login("bob@acmecorp.test", d.Password()).Wait(); err != nil {
 		t.Fatal(err)
 	}
-	if box, err := c.Select("Restored", nil).Wait(); err != nil || box.NumMessages != 4 {
+	if box, err := c.Select("Restored", nil).Wait(); err != nil || box.NumMessages != 2 {
 		t.Fatalf("%+v, %v", box, err)
 	}
-	found, err := c.Fetch(imap.SeqSetNum(1, 2), &imap.FetchOptions{InternalDate: true, BodySection: []*imap.FetchItemBodySection{{}}}).Collect()
+	found, err := c.Fetch(imap.SeqSetNum(1, 2), &imap.FetchOptions{BodySection: []*imap.FetchItemBodySection{{}}}).Collect()
 	if err != nil || len(found) != 2 {
 		t.Fatal(found, err)
 	}
@@ -291,16 +290,105 @@ func TestRestoredMailIsAppendedToAMailbox(t *testing.T) {
 			t.Errorf("message %d is not what came in", i+1)
 		}
 	}
-	for _, bad := range []IMAPOptions{{URL: "imaps://host/x"}, {URL: "http://u@h/"}, {URL: "imap://u:p@127.0.0.1/"}, {URL: address, Password: "wrong"}} {
-		if _, err := NewIMAP(t.Context(), bad); err == nil {
-			t.Errorf("%+v is no error", bad)
+}
+
+func TestIMAPOptionsThatCannotBe(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	good := file("good", "secret\n")
+	for _, c := range []struct{ address, password, ca, want string }{
+		{"imaps://host/x", good, "", "--imap: write imaps://user@host/Mailbox"},
+		{"imaps://bob@host/x", filepath.Join(dir, "none"), "", "--imap-password-file: open "},
+		{"imaps://bob@host/x", file("empty", "\nsecret\n"), "", "the first line of "},
+		{"imaps://bob@host/x", good, good, "--imap-ca-file: no certificate (PEM) in "},
+		{"imaps://bob@host/x", good, filepath.Join(dir, "none"), "--imap-ca-file: open "},
+	} {
+		if _, err := ReadIMAPOptions(c.address, c.password, c.ca); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%+v: %v", c, err)
 		}
 	}
 }
 
-type discard struct{}
+// What cannot be written to stops a restore: what comes after would fail too.
+func TestARestoreStopsWhereNothingMoreCanBePut(t *testing.T) {
+	_, s, engine := newShop(t, "")
+	for i := range 5 {
+		take(t, engine, sample(fmt.Sprint(i)))
+	}
+	keys, err := s.SelectMails(t.Context(), nil, ledger.Filter{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := filepath.Join(t.TempDir(), "done")
+	var told []Restored
+	restore := func(ctx context.Context, sink Sink) (RestoreCount, error) {
+		done, err := OpenDoneList(list, "--there")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer done.Close()
+		told = nil
+		return s.Restore(ctx, Restoring{Keys: keys, Sink: sink, Done: done, Tell: func(r Restored) { told = append(told, r) }})
+	}
+	full := &filling{room: 2}
+	count, err := restore(t.Context(), full)
+	var stop *StopError
+	if !errors.As(err, &stop) || count != (RestoreCount{Restored: 2, NotTried: 3}) || len(told) != 2 {
+		t.Errorf("%v, %v, %d told", count, err, len(told))
+	}
+	full.room = 2
+	if count, err = restore(t.Context(), full); count != (RestoreCount{Restored: 2, WasThere: 2, NotTried: 1}) {
+		t.Errorf("%v, %v", count, err)
+	}
+	// A line that was cut off, and one about another place.
+	text, err := os.ReadFile(list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.SplitAfter(string(text), "\n")
+	text = []byte(lines[0] + keys[4].String() + " --elsewhere\n" + lines[1] + lines[2] + lines[3][:70])
+	if err := os.WriteFile(list, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	full.room = 9
+	if count, err = restore(t.Context(), full); err != nil || count != (RestoreCount{Restored: 2, WasThere: 3}) || full.put != 6 {
+		t.Errorf("%v, %v; put %d times", count, err, full.put)
+	}
+	if count, err = restore(t.Context(), full); err != nil || count != (RestoreCount{WasThere: 5}) {
+		t.Errorf("%v, %v", count, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if count, err = restore(ctx, full); !errors.Is(err, context.Canceled) || count != (RestoreCount{NotTried: 5}) {
+		t.Errorf("interrupted: %v, %v", count, err)
+	}
+	if err := os.WriteFile(list, []byte("a letter\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenDoneList(list, "x"); err == nil {
+		t.Error("any file is taken for a list")
+	}
+}
 
-func (discard) Printf(string, ...any) {}
+// filling is a sink with room for some mails.
+type filling struct{ room, put int }
+
+func (f *filling) Put(context.Context, *Original) (string, bool, error) {
+	if f.room == 0 {
+		return "", false, &StopError{errors.New("full")}
+	}
+	f.room--
+	f.put++
+	return "there", false, nil
+}
+
+func (f *filling) Close(context.Context) error { return nil }
 
 // mta takes every mail, and remembers the last.
 type mta struct {

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/emersion/go-msgauth/dkim"
+
+	"cloakroom/internal/imapbox"
 )
 
 const (
@@ -44,8 +46,17 @@ func (s Signature) String() string {
 type SignatureCheck struct {
 	// LookupTXT finds keys; nil asks DNS.
 	LookupTXT func(domain string) ([]string, error)
+	// Server is the DNS server to ask, host:port; "" is the system's.
+	Server string
 
-	down error // DNS did not answer: it is not asked again for every mail
+	down  error                // DNS did not answer: it is not asked again for every mail
+	known map[string]txtAnswer // what it said
+}
+
+// txtAnswer is what DNS says about a name.
+type txtAnswer struct {
+	txt []string
+	err error
 }
 
 // Check verifies the signatures of a mail.
@@ -73,19 +84,36 @@ func (c *SignatureCheck) Check(ctx context.Context, o *Original) []Signature {
 	return out
 }
 
+// ask asks DNS once for each name.
 func (c *SignatureCheck) ask(ctx context.Context, domain string) ([]string, error) {
+	if answer, known := c.known[domain]; known {
+		return answer.txt, answer.err
+	}
 	if c.down != nil {
 		return nil, c.down
 	}
 	ctx, cancel := context.WithTimeout(ctx, keyPatience)
 	defer cancel()
-	txt, err := net.DefaultResolver.LookupTXT(ctx, domain)
+	txt, err := c.resolver().LookupTXT(ctx, domain)
 	var dns *net.DNSError
 	if err != nil && !(errors.As(err, &dns) && dns.IsNotFound) {
 		c.down = &temporaryLookup{fmt.Errorf("DNS is not reachable: %w", err)}
 		return nil, c.down
 	}
+	if c.known == nil {
+		c.known = make(map[string]txtAnswer)
+	}
+	c.known[domain] = txtAnswer{txt, err}
 	return txt, err
+}
+
+func (c *SignatureCheck) resolver() *net.Resolver {
+	if c.Server == "" {
+		return net.DefaultResolver
+	}
+	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, c.Server)
+	}}
 }
 
 // temporaryLookup is an error that the verifier takes for one of DNS, and not of
@@ -104,29 +132,5 @@ func canonicalLines(r io.Reader) io.Reader {
 	if i := bytes.IndexByte(first, '\n'); i < 0 || i > 0 && first[i-1] == '\r' {
 		return in
 	}
-	return &lineEnds{in: in}
-}
-
-// lineEnds puts a CR before each LF.
-type lineEnds struct {
-	in   *bufio.Reader
-	line []byte // what of it is still to be read
-	buf  []byte
-}
-
-func (l *lineEnds) Read(p []byte) (int, error) {
-	if len(l.line) == 0 {
-		line, err := l.in.ReadSlice('\n')
-		if len(line) == 0 && err != nil && !errors.Is(err, bufio.ErrBufferFull) {
-			return 0, err
-		}
-		l.buf = append(l.buf[:0], line...)
-		if k := len(line); k > 0 && line[k-1] == '\n' {
-			l.buf = append(l.buf[:k-1], '\r', '\n')
-		}
-		l.line = l.buf
-	}
-	n := copy(p, l.line)
-	l.line = l.line[n:]
-	return n, nil
+	return &imapbox.CRLF{In: in}
 }

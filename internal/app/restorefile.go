@@ -36,11 +36,14 @@ func emlName(m *ledger.Mail) string {
 }
 
 // Put never writes over a file. The same mail twice is no error.
-func (f *emlFolder) Put(ctx context.Context, o *Original) (string, error) {
+func (f *emlFolder) Put(ctx context.Context, o *Original) (where string, was bool, err error) {
 	path := filepath.Join(f.dir, emlName(o.Mail))
 	temp, err := os.CreateTemp(f.dir, ".restore-*") // mode 0600
+	if errors.Is(err, fs.ErrPermission) {
+		err = fmt.Errorf("%w (the command runs as the owner of the data folder: let it write there, or use --mbox)", err)
+	}
 	if err != nil {
-		return "", fmt.Errorf("%w (the command runs as the owner of the data folder: let it write there, or use --mbox)", err)
+		return "", false, &StopError{err}
 	}
 	defer os.Remove(temp.Name())
 	defer temp.Close()
@@ -52,14 +55,14 @@ func (f *emlFolder) Put(ctx context.Context, o *Original) (string, error) {
 	}
 	if errors.Is(err, fs.ErrExist) {
 		if same, err := hasSum(path, o.Sum); err != nil || !same {
-			return "", errors.Join(err, fmt.Errorf("%s is there already, and is something else", path))
+			return "", false, errors.Join(err, fmt.Errorf("%s is there already, and is something else", path))
 		}
-		return path + " (was there)", nil
+		return path, true, nil
 	}
-	if err != nil {
-		return "", err
+	if err != nil { // the disk is full, or broken
+		return "", false, &StopError{err}
 	}
-	return path, nil
+	return path, false, nil
 }
 
 func hasSum(path string, want ledger.Hash) (bool, error) {
@@ -75,7 +78,7 @@ func hasSum(path string, want ledger.Hash) (bool, error) {
 	return ledger.Hash(h.Sum(nil)) == want, nil
 }
 
-func (f *emlFolder) Close() error {
+func (f *emlFolder) Close(context.Context) error {
 	d, err := os.Open(f.dir)
 	if err != nil {
 		return err
@@ -94,45 +97,62 @@ type stream struct {
 // NewEML writes a single mail to w, which is called name.
 func NewEML(w io.Writer, name string) Sink { return &stream{w: w, name: name} }
 
-func (s *stream) Put(ctx context.Context, o *Original) (string, error) {
+func (s *stream) Put(ctx context.Context, o *Original) (string, bool, error) {
 	if s.used {
-		return "", errors.New("one .eml file holds one mail: name a folder, or use --mbox")
+		return "", false, &StopError{errors.New("one .eml file holds one mail: name a folder, or use --mbox")}
 	}
 	s.used = true
 	if _, err := io.Copy(s.w, o.Reader()); err != nil {
-		return "", err
+		return "", false, &StopError{err}
 	}
-	return s.name, nil
+	return s.name, false, nil
 }
 
-func (s *stream) Close() error { return syncWriter(s.w) }
+func (s *stream) Close(context.Context) error { return syncWriter(s.w) }
 
 func syncWriter(w io.Writer) error {
-	f, ok := w.(*os.File)
-	if !ok {
-		return nil
+	if f, ok := w.(*os.File); ok && syncable(f) {
+		return f.Sync()
 	}
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return err
-	}
-	return f.Sync()
+	return nil
+}
+
+// syncable tells a regular file from a pipe or a terminal.
+func syncable(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode().IsRegular()
 }
 
 // mbox writes the format mboxrd: what stands for a line "From " within a mail is
 // quoted so that it can be unquoted.
 type mbox struct {
-	w    *bufio.Writer
-	file io.Writer
-	name string
+	w       *bufio.Writer
+	counted *counter
+	file    io.Writer
+	name    string
+	whole   int64 // bytes of whole mails in the file
 }
 
 // NewMbox writes mails to w, which is called name. Line ends become LF, as they
 // are in such files.
 func NewMbox(w io.Writer, name string) Sink {
-	return &mbox{w: bufio.NewWriterSize(w, 64<<10), file: w, name: name}
+	c := &counter{w: w}
+	return &mbox{w: bufio.NewWriterSize(c, 64<<10), counted: c, file: w, name: name}
 }
 
-func (b *mbox) Put(ctx context.Context, o *Original) (string, error) {
+// Put leaves only whole mails in the file, also where the disk gets full.
+func (b *mbox) Put(ctx context.Context, o *Original) (string, bool, error) {
+	err := b.write(o)
+	if err == nil {
+		return b.name, false, nil
+	}
+	if f, ok := b.file.(*os.File); ok && syncable(f) {
+		err = errors.Join(err, f.Truncate(b.whole))
+	}
+	return "", false, &StopError{fmt.Errorf("write %s, which has whole mails up to byte %d: %w", b.name, b.whole, err)}
+}
+
+func (b *mbox) write(o *Original) error {
 	from := "MAILER-DAEMON"
 	if o.Mail.Sender != "" {
 		from = strings.Map(func(r rune) rune {
@@ -144,12 +164,28 @@ func (b *mbox) Put(ctx context.Context, o *Original) (string, error) {
 	}
 	fmt.Fprintf(b.w, "From %s %s\n", from, o.Mail.Received.UTC().Format(time.ANSIC))
 	if err := quoteFrom(b.w, o.Reader()); err != nil {
-		return "", err
+		return err
 	}
 	if err := b.w.WriteByte('\n'); err != nil {
-		return "", err
+		return err
 	}
-	return b.name, b.w.Flush()
+	if err := b.w.Flush(); err != nil {
+		return err
+	}
+	b.whole = b.counted.n
+	return nil
+}
+
+// counter counts what is written through it.
+type counter struct {
+	w io.Writer
+	n int64
+}
+
+func (c *counter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.n += int64(n)
+	return n, err
 }
 
 // quoteFrom copies a message, each line that begins with any number of > and
@@ -182,4 +218,4 @@ func quoteFrom(w *bufio.Writer, r io.Reader) error {
 	}
 }
 
-func (b *mbox) Close() error { return errors.Join(b.w.Flush(), syncWriter(b.file)) }
+func (b *mbox) Close(context.Context) error { return syncWriter(b.file) }

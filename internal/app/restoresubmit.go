@@ -34,7 +34,7 @@ func NewSubmission(cfg *config.Config, from *string, to []string, log *slog.Logg
 	return &submission{sender, from, to}, nil
 }
 
-func (s *submission) Put(ctx context.Context, o *Original) (string, error) {
+func (s *submission) Put(ctx context.Context, o *Original) (where string, was bool, err error) {
 	env := submit.Envelope{From: o.Mail.Sender, Size: o.Size}
 	if s.from != nil {
 		env.From = *s.from
@@ -49,15 +49,17 @@ func (s *submission) Put(ctx context.Context, o *Original) (string, error) {
 		}
 	}
 	if len(env.To) == 0 {
-		return "", errors.New("no recipient is left: give --to")
+		return "", false, errors.New("no recipient is left: give --to")
 	}
-	var err error
 	if env.EightBit, env.SMTPUTF8, err = highBytes(o); err != nil {
-		return "", err
+		return "", false, err
 	}
 	result, err := s.sender.Send(ctx, env, o.Reader())
+	if errors.Is(err, submit.ErrUnavailable) {
+		return "", false, &StopError{err}
+	}
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
 	var taken, refused []string
 	for _, r := range result.Recipients {
@@ -68,12 +70,12 @@ func (s *submission) Put(ctx context.Context, o *Original) (string, error) {
 		}
 	}
 	if len(refused) > 0 {
-		return "", fmt.Errorf("sent to %d of %d recipients; %s", len(taken), len(env.To), strings.Join(refused, "; "))
+		return "", false, fmt.Errorf("sent to %d of %d recipients; %s", len(taken), len(env.To), strings.Join(refused, "; "))
 	}
-	return "sent to " + strings.Join(taken, ", "), nil
+	return "sent to " + strings.Join(taken, ", "), false, nil
 }
 
-func (*submission) Close() error { return nil }
+func (*submission) Close(context.Context) error { return nil }
 
 // highBytes tells whether the message, and whether its header, has bytes above 127.
 func highBytes(o *Original) (body, header bool, err error) {

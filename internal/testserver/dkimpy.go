@@ -44,3 +44,28 @@ func SignDKIM(ctx context.Context, s DKIMSignature, msg []byte) ([]byte, error) 
 	}
 	return out.Bytes(), nil
 }
+
+// verifyProgram verifies the first signature of what comes in, with the key that
+// a TXT record gives.
+const verifyProgram = `
+import sys, dkim
+txt = sys.argv[1].encode()
+message = sys.stdin.buffer.read()
+sys.exit(0 if dkim.verify(message, dnsfunc=lambda name, timeout=5: txt) else 1)
+`
+
+// VerifyDKIM verifies the first signature of msg, whose lines end in CRLF, with
+// the key that is published as txt.
+func VerifyDKIM(ctx context.Context, txt string, msg []byte) error {
+	cache, err := cacheDir()
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, "python3", "-c", verifyProgram, txt)
+	cmd.Env = append(os.Environ(), "PYTHONPATH="+filepath.Join(cache, "dkimpy", "usr/lib/python3/dist-packages"))
+	cmd.Stdin = bytes.NewReader(msg)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("dkimpy does not verify the signature: %w\n%s", err, out)
+	}
+	return nil
+}

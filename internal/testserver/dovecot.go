@@ -34,6 +34,7 @@ type Dovecot struct {
 	port     int
 	tlsPort  int
 	password string
+	extra    string
 	guard    *guard
 
 	stop    sync.Once
@@ -41,10 +42,11 @@ type Dovecot struct {
 }
 
 // StartDovecot starts an IMAP server. dir is the parent of its folder, as in
-// PostfixOptions. It runs until Stop is called, ctx ends or this process dies.
-func StartDovecot(ctx context.Context, dir string) (*Dovecot, error) {
+// PostfixOptions; extra are more lines of its configuration. It runs until Stop is
+// called, ctx ends or this process dies.
+func StartDovecot(ctx context.Context, dir string, extra ...string) (*Dovecot, error) {
 	for attempt := 1; ; attempt++ {
-		d, err := startDovecot(ctx, dir)
+		d, err := startDovecot(ctx, dir, strings.Join(extra, "\n"))
 		if err == nil {
 			return d, nil
 		}
@@ -54,7 +56,7 @@ func StartDovecot(ctx context.Context, dir string) (*Dovecot, error) {
 	}
 }
 
-func startDovecot(ctx context.Context, dir string) (*Dovecot, error) {
+func startDovecot(ctx context.Context, dir, extra string) (*Dovecot, error) {
 	port, err := freePort()
 	if err != nil {
 		return nil, err
@@ -67,7 +69,7 @@ func startDovecot(ctx context.Context, dir string) (*Dovecot, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Dovecot{folder: folder, port: port, tlsPort: tlsPort, password: rand.Text()}
+	d := &Dovecot{folder: folder, port: port, tlsPort: tlsPort, password: rand.Text(), extra: extra}
 	err = d.launch(ctx)
 	if err == nil {
 		err = d.guard.waitReady(ctx, dovecotReadyTimeout, d.greets)
@@ -224,7 +226,7 @@ func (d *Dovecot) configuration(in *installation, runAs *account) (string, error
 		return "", fmt.Errorf("configure Dovecot: %w", err)
 	}
 	return fmt.Sprintf(dovecotConfig, d.folder, in.path("/usr/lib/dovecot"), runAs.name, group.Name, d.port,
-		strings.Join(append(in.env(), "TZ"), " "), d.password, strconv.FormatUint(uint64(runAs.uid), 10), gid, d.tlsPort), nil
+		strings.Join(append(in.env(), "TZ"), " "), d.password, strconv.FormatUint(uint64(runAs.uid), 10), gid, d.tlsPort) + d.extra + "\n", nil
 }
 
 // greets tells whether the server says what an IMAP server says first.

@@ -11,10 +11,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"cloakroom/internal/db"
+	"cloakroom/ledger"
 )
 
 // Migrations make the table of this package. An act has a row from before it
@@ -42,6 +44,24 @@ CREATE FUNCTION audit_refuse() RETURNS trigger LANGUAGE plpgsql AS
 	$$ BEGIN RAISE EXCEPTION 'rows of the audit are never changed or deleted'; END $$;
 CREATE TRIGGER audit_unchanged BEFORE UPDATE OR DELETE OR TRUNCATE ON audit
 	FOR EACH STATEMENT EXECUTE FUNCTION audit_refuse();
+`}, {Name: "audit-3", SQL: `
+CREATE TABLE audit_mails (
+	mail BYTEA NOT NULL,
+	id BYTEA NOT NULL,
+	PRIMARY KEY (mail, id)
+);
+CREATE TRIGGER audit_mails_unchanged BEFORE UPDATE ON audit_mails
+	BEGIN SELECT RAISE(ABORT, 'rows of the audit are never changed'); END;
+CREATE TRIGGER audit_mails_undeleted BEFORE DELETE ON audit_mails
+	BEGIN SELECT RAISE(ABORT, 'rows of the audit are never deleted'); END;
+`, Postgres: `
+CREATE TABLE audit_mails (
+	mail BYTEA NOT NULL,
+	id BYTEA NOT NULL,
+	PRIMARY KEY (mail, id)
+);
+CREATE TRIGGER audit_mails_unchanged BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_mails
+	FOR EACH STATEMENT EXECUTE FUNCTION audit_refuse();
 `}}
 
 // Doors by which administrators come.
@@ -66,6 +86,9 @@ type Act struct {
 	Object  string    `json:"object"` // to what
 	Outcome string    `json:"outcome,omitempty"`
 	Ended   time.Time `json:"ended,omitzero"` // zero: it was cut off, or is under way
+	// Mails are those that it is about, for Do; lists do not have them, but find
+	// acts by them.
+	Mails []ledger.Key `json:"-"`
 }
 
 // Do does something and remembers it. What cannot be remembered is not done. The
@@ -77,6 +100,11 @@ func Do(ctx context.Context, d *db.DB, a Act, now func() time.Time, f func(conte
 	a.Actor, a.Object = clean(a.Actor), clean(a.Object)
 	if err := add(ctx, d, raw, 0, a); err != nil {
 		return "", fmt.Errorf("nothing was done, as it could not be written down: %w", err)
+	}
+	for some := range slices.Chunk(a.Mails, mailsAtOnce) {
+		if err := addMails(ctx, d, Mails{a.ID, some}); err != nil {
+			return "", fmt.Errorf("nothing was done, as it could not be written down: %w", err)
+		}
 	}
 	outcome, err := f(ctx)
 	if err != nil {
@@ -100,8 +128,40 @@ func add(ctx context.Context, d *db.DB, id []byte, step int, a Act) error {
 	})
 }
 
-// fact is the kind of this package's lines in the journal.
-const fact = "audit"
+// The kinds of this package's lines in the journal.
+const (
+	fact     = "audit"
+	mailFact = "audit-mails"
+)
+
+// mailsAtOnce bounds how long other commits wait for this one.
+const mailsAtOnce = 1000
+
+// Mails is the journal's line about mails that an act is about.
+type Mails struct {
+	Act   string       `json:"act"`
+	Mails []ledger.Key `json:"mails"`
+}
+
+func addMails(ctx context.Context, d *db.DB, m Mails) error {
+	return d.Commit(ctx, db.Entry{{Kind: mailFact, Data: m}}, func(ctx context.Context, tx db.Tx) error {
+		return insertMails(ctx, tx, m)
+	})
+}
+
+func insertMails(ctx context.Context, tx db.Tx, m Mails) error {
+	id, err := hex.DecodeString(m.Act)
+	if err != nil {
+		return fmt.Errorf("id of an act: %w", err)
+	}
+	for _, key := range m.Mails {
+		_, err := tx.ExecContext(ctx, `INSERT INTO audit_mails (mail, id) VALUES ($1, $2) ON CONFLICT (mail, id) DO NOTHING`, key[:], id)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 func insert(ctx context.Context, tx db.Tx, id []byte, step int, at time.Time, a Act, conflict string) error {
 	_, err := tx.ExecContext(ctx, `INSERT INTO audit (id, step, at, actor, door, action, object, outcome)
@@ -112,6 +172,13 @@ func insert(ctx context.Context, tx db.Tx, id []byte, step int, at time.Time, a 
 // Replay does again what a line of the journal tells, and reports whether the
 // line is of this package. It may be repeated.
 func Replay(ctx context.Context, tx db.Tx, r db.Record) (known bool, err error) {
+	if r.Kind == mailFact {
+		var m Mails
+		if err := json.Unmarshal(r.Data, &m); err != nil {
+			return true, err
+		}
+		return true, insertMails(ctx, tx, m)
+	}
 	if r.Kind != fact {
 		return false, nil
 	}
@@ -142,7 +209,8 @@ func clean(s string) string {
 type Filter struct {
 	Since, Before time.Time
 	Actor         string
-	Limit         int // 0: all
+	Mails         []ledger.Key // acts about any of these; nil: all
+	Limit         int          // 0: all
 }
 
 const columns = `SELECT a.id, a.at, a.actor, a.door, a.action, a.object, COALESCE(b.outcome, ''), b.at FROM audit a
@@ -163,6 +231,14 @@ func List(ctx context.Context, q db.Tx, f Filter) ([]Act, error) {
 	}
 	if f.Actor != "" {
 		and("a.actor = $%d", f.Actor)
+	}
+	if len(f.Mails) > 0 {
+		var places []string
+		for _, key := range f.Mails {
+			args = append(args, key[:])
+			places = append(places, fmt.Sprintf("$%d", len(args)))
+		}
+		text += " AND a.id IN (SELECT id FROM audit_mails WHERE mail IN (" + strings.Join(places, ", ") + "))"
 	}
 	text += " ORDER BY a.at DESC, a.id"
 	if f.Limit > 0 {
