@@ -11,6 +11,7 @@ import (
 
 	"cloakroom/internal/db"
 	"cloakroom/internal/testserver/pgtest"
+	"cloakroom/ledger"
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
@@ -56,6 +57,18 @@ func TestActsAreRememberedBeforeAndAfter(t *testing.T) {
 			if err != nil || len(only) != 1 || only[0].ID != first {
 				t.Errorf("of alice %v, %v", only, err)
 			}
+			mails := make([]ledger.Key, 2*mailsAtOnce+1) // zero, but for one
+			mails[mailsAtOnce+7][0] = 9
+			third, err := Do(t.Context(), d, Act{Actor: "carol", Action: "restore mails", Mails: mails}, now, func(context.Context) (string, error) { return "", nil })
+			if err != nil {
+				t.Fatal(err)
+			}
+			for key, want := range map[ledger.Key]int{{9}: 1, {}: 1, {8}: 0} {
+				about, err := List(t.Context(), d.Read(), Filter{Mails: []ledger.Key{{7}, key}})
+				if err != nil || len(about) != want || want == 1 && about[0].ID != third {
+					t.Errorf("about mail %s: %v, %v", key, about, err)
+				}
+			}
 			if _, err := Get(t.Context(), d.Read(), strings.Repeat("0", 32)); !errors.Is(err, ErrNotFound) {
 				t.Errorf("an unknown id gives %v", err)
 			}
@@ -85,7 +98,38 @@ func TestActsAreRememberedBeforeAndAfter(t *testing.T) {
 		t.Fatalf("no journal: %v", err)
 	}
 	text, err := os.ReadFile(segments[0])
-	if err != nil || strings.Count(string(text), `"kind":"audit"`) != 4 {
+	if err != nil || strings.Count(string(text), `"kind":"audit"`) != 6 || strings.Count(string(text), `"kind":"audit-mails"`) != 3 {
 		t.Errorf("the journal has %s, %v", text, err)
+	}
+}
+
+func TestTheJournalBringsBackWhichMailsAnActWasAbout(t *testing.T) {
+	d, err := db.Open(t.Context(), db.Options{Path: filepath.Join(t.TempDir(), "x.db"), Journal: filepath.Join(t.TempDir(), "journal")}, Migrations...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	id := strings.Repeat("ab", idBytes)
+	lines := []db.Record{
+		{Kind: fact, Data: []byte(`{"id":"` + id + `","at":"2026-03-01T10:00:00Z","actor":"alice","door":"command","action":"restore mails","object":"1 mails"}`)},
+		{Kind: mailFact, Data: []byte(`{"act":"` + id + `","mails":["` + ledger.Key{9}.String() + `"]}`)},
+		{Kind: "link", Data: []byte(`{}`)},
+	}
+	for range 2 { // it may be repeated
+		err := d.Commit(t.Context(), nil, func(ctx context.Context, tx db.Tx) error {
+			for i, r := range lines {
+				known, err := Replay(ctx, tx, r)
+				if known != (i < 2) || err != nil {
+					t.Errorf("line %d: known %v, %v", i, known, err)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := List(t.Context(), d.Read(), Filter{Mails: []ledger.Key{{9}}}); err != nil || len(got) != 1 || got[0].ID != id {
+		t.Errorf("%v, %v", got, err)
 	}
 }
