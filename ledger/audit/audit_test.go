@@ -72,7 +72,7 @@ func TestActsAreRememberedBeforeAndAfter(t *testing.T) {
 			if _, err := Get(t.Context(), d.Read(), strings.Repeat("0", 32)); !errors.Is(err, ErrNotFound) {
 				t.Errorf("an unknown id gives %v", err)
 			}
-			for _, text := range []string{`UPDATE audit SET actor = 'mallory'`, `DELETE FROM audit`} {
+			for _, text := range []string{`UPDATE audit SET actor = 'mallory'`, `DELETE FROM audit`, `UPDATE audit_mails SET mail = id`, `DELETE FROM audit_mails`} {
 				err := d.Commit(t.Context(), nil, func(ctx context.Context, tx db.Tx) error {
 					_, err := tx.ExecContext(ctx, text)
 					return err
@@ -81,7 +81,7 @@ func TestActsAreRememberedBeforeAndAfter(t *testing.T) {
 					t.Errorf("%s: %v", text, err)
 				}
 			}
-			if again, err := List(t.Context(), d.Read(), Filter{}); err != nil || len(again) != 2 || again[0].Actor != "bob" {
+			if again, err := List(t.Context(), d.Read(), Filter{}); err != nil || len(again) != 3 || again[1].Actor != "bob" {
 				t.Errorf("afterwards it lists %v, %v", again, err)
 			}
 			if err := d.Close(); err != nil {
