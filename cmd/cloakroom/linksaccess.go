@@ -84,12 +84,12 @@ work for their short time (web.download_url_ttl).`,
 				if access.ByMail && cfg.Submit.SMTP == "" {
 					return errors.New("--recipients: without submit.smtp no code can be sent, and nobody could open the links")
 				}
-				ids, err := chosen(cmd, s, args, filter, acts.yes, "Change")
+				ids, mails, err := chosen(cmd, s, args, filter, acts.yes, "Change")
 				if err != nil {
 					return err
 				}
 				words := (&sisa.Guard{ByMail: access.ByMail, Password: access.Password}).Access()
-				err = s.Audited(cmd.Context(), act.By, "change access of links", strings.Join(ids, " "), func(ctx context.Context) (string, error) {
+				err = s.AuditedMails(cmd.Context(), act.By, "change access of links", strings.Join(ids, " "), mails, func(ctx context.Context) (string, error) {
 					return "open to: " + words, s.Links.Protect(ctx, ids, access, act)
 				})
 				if err != nil {
@@ -132,12 +132,12 @@ select, be fetched N times more. Links without a limit stay so.`,
 				return &exitError{code: exitUsage, err: fmt.Errorf("--more: %d is not between 1 and %d", more, maxMore)}
 			}
 			return g.withStore(cmd, false, func(_ *config.Config, s *app.Store, _ *slog.Logger) error {
-				ids, err := chosen(cmd, s, args, filter, acts.yes, "Change")
+				ids, mails, err := chosen(cmd, s, args, filter, acts.yes, "Change")
 				if err != nil {
 					return err
 				}
 				var done []sisa.Allowance
-				err = s.Audited(cmd.Context(), act.By, "allow downloads", strings.Join(ids, " "), func(ctx context.Context) (_ string, err error) {
+				err = s.AuditedMails(cmd.Context(), act.By, "allow downloads", strings.Join(ids, " "), mails, func(ctx context.Context) (_ string, err error) {
 					done, err = s.Links.Allow(ctx, ids, more, act)
 					return fmt.Sprintf("%d more for each file of %d links", more, len(done)), err
 				})
