@@ -59,15 +59,25 @@ func Forget(ctx context.Context, tx db.Tx, key Key, now time.Time) error {
 	return nil
 }
 
-// Strike takes an address out of the recipients of a record. Its place stays,
-// empty. It tells which places those were. The record is locked by the caller.
+// SameAddress tells whether an address is the one that is meant, or in the domain
+// that is meant by @domain. Case does not matter.
+func SameAddress(meant, address string) bool {
+	if strings.HasPrefix(meant, "@") && len(address) > len(meant) {
+		address = address[len(address)-len(meant):]
+	}
+	return strings.EqualFold(meant, address)
+}
+
+// Strike takes an address, or all of @domain, out of the recipients of a record.
+// Their places stay, empty. It tells which places those were. The record is locked
+// by the caller.
 func Strike(ctx context.Context, tx db.Tx, key Key, address string) (places []int, err error) {
 	list, err := recipients(ctx, tx, key)
 	if err != nil {
 		return nil, err
 	}
 	for i, r := range list {
-		if r != "" && strings.EqualFold(r, address) {
+		if r != "" && SameAddress(address, r) {
 			list[i] = ""
 			places = append(places, i)
 		}

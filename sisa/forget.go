@@ -105,7 +105,7 @@ func lockFree(ctx context.Context, tx db.Tx, key ledger.Key) error {
 	if err := ledger.Lock(ctx, tx, key); err != nil {
 		return err
 	}
-	matters, err := holders(ctx, tx, key)
+	matters, err := Holders(ctx, tx, key)
 	if err == nil && len(matters) > 0 {
 		err = &HeldError{key, matters}
 	}

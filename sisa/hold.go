@@ -149,8 +149,8 @@ func (k *Keeper) HeldBy(ctx context.Context, matter string) ([]ledger.Key, error
 	return out, rows.Err()
 }
 
-// holders lists the matters that hold a mail.
-func holders(ctx context.Context, q db.Tx, key ledger.Key) ([]string, error) {
+// Holders lists the matters that hold a mail.
+func Holders(ctx context.Context, q db.Tx, key ledger.Key) ([]string, error) {
 	rows, err := q.QueryContext(ctx, `SELECT matter FROM holds WHERE mail = $1 ORDER BY matter`, key[:])
 	if err != nil {
 		return nil, fmt.Errorf("who holds mail %s: %w", key, err)

@@ -162,7 +162,11 @@ func (f *restoreFlags) run(ctx context.Context, cmd *cobra.Command, s *app.Store
 		err = s.AuditedMails(ctx, act.By, "restore mails", object, what.Keys, do)
 	}
 	bar.End()
-	fmt.Fprintln(cmd.ErrOrStderr(), count)
+	sum := count.String()
+	if f.check {
+		sum = strings.Replace(sum, "restored", "whole", 1)
+	}
+	fmt.Fprintln(cmd.ErrOrStderr(), sum)
 	failed := count.Failed
 	if named {
 		failed += count.Nothing

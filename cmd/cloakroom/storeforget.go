@@ -35,7 +35,7 @@ downloads are deleted; files that no other mail needs are deleted without a time
 
 --address is about a person: mails from that address or to it alone are forgotten; in mails
 that others got too, it is taken out of the list of recipients, and the files stay for the
-others. With --whole these are forgotten too.
+others. With --whole these are forgotten too. --address @domain is about all of a domain.
 
 Mails under a legal hold are refused, and so are those of which copies are still being sent.
 For our own users the files may be the only copy: look at --dry-run first. The journal keeps
@@ -46,7 +46,7 @@ lines from before; they are not brought back by a rebuild. Backups are not touch
 	}
 	flags.mailFlags.register(cmd, "only mails")
 	flags.actFlags.register(cmd)
-	cmd.Flags().StringVar(&flags.address, "address", "", "mails from or to this address")
+	cmd.Flags().StringVar(&flags.address, "address", "", "mails from or to this address, or @domain")
 	cmd.Flags().BoolVar(&flags.whole, "whole", false, "with --address: forget mails that others got too")
 	cmd.Flags().BoolVar(&flags.dryRun, "dry-run", false, "only list the mails")
 	cmd.Flags().BoolVar(&flags.asJSON, "json", false, "print as JSON")
@@ -71,6 +71,11 @@ func (g *globals) forget(cmd *cobra.Command, args []string, flags *forgetFlags) 
 		if len(keys) == 0 {
 			return errors.New("no mail is selected")
 		}
+		what := app.Forgetting{Keys: keys, Address: filter.Address, Whole: flags.whole, Act: act}
+		if flags.dryRun && flags.asJSON {
+			r, err := s.WouldForget(cmd.Context(), what)
+			return errors.Join(err, printJSON(cmd, r))
+		}
 		if !flags.yes || flags.dryRun {
 			if err := listMails(cmd, s, keys); err != nil || flags.dryRun {
 				return err
@@ -82,7 +87,7 @@ func (g *globals) forget(cmd *cobra.Command, args []string, flags *forgetFlags) 
 		r := new(app.ForgetResult)
 		// Whose mail it was is not to be remembered here either.
 		err = s.AuditedMails(cmd.Context(), act.By, "forget mails", fmt.Sprintf("%d mails", len(keys)), keys, func(ctx context.Context) (_ string, err error) {
-			r, err = s.Forget(ctx, app.Forgetting{Keys: keys, Address: filter.Address, Whole: flags.whole, Act: act}, log)
+			r, err = s.Forget(ctx, what, log)
 			return fmt.Sprintf("forgotten: %d, struck from: %d, refused: %d", len(r.Forgotten), len(r.Struck), len(r.Refused)), err
 		})
 		if flags.asJSON {

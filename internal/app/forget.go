@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 
 	"cloakroom/flow"
 	"cloakroom/internal/db"
@@ -27,6 +26,9 @@ const (
 
 // errUnderWay says that a mail is still needed.
 var errUnderWay = errors.New("copies of it are still being sent or uploaded: try again later, or drop them from the queue")
+
+// errNotThere says that a mail has nothing of an address any more.
+var errNotThere = errors.New("the address is not among its recipients")
 
 // forgetJobs deletes what the queue and the vault's list tell of a mail. Uploads
 // that wait are dropped; files that are in a vault stay there.
@@ -60,6 +62,7 @@ type Forgetting struct {
 
 // ForgetResult is what became of each mail.
 type ForgetResult struct {
+	DryRun    bool           `json:"dry_run,omitempty"` // nothing was done; files are not counted
 	Forgotten []ledger.Key   `json:"forgotten"`
 	Struck    []ledger.Key   `json:"struck"` // the address was taken out of these
 	Refused   []RefusedMail  `json:"refused"`
@@ -83,7 +86,10 @@ func (s *Store) Forget(ctx context.Context, f Forgetting, log *slog.Logger) (*Fo
 			return r, err
 		}
 		if only {
-			_, err = k.Strike(ctx, key, f.Address, f.Act)
+			var struck bool
+			if struck, err = k.Strike(ctx, key, f.Address, f.Act); err == nil && !struck {
+				err = errNotThere
+			}
 		} else {
 			var files sisa.Forgotten
 			files, err = k.Forget(ctx, key, f.Act)
@@ -93,10 +99,33 @@ func (s *Store) Forget(ctx context.Context, f Forgetting, log *slog.Logger) (*Fo
 		}
 		var held *sisa.HeldError
 		switch {
-		case errors.As(err, &held), errors.Is(err, errUnderWay):
+		case errors.As(err, &held), errors.Is(err, errUnderWay), errors.Is(err, errNotThere):
 			r.Refused = append(r.Refused, RefusedMail{key, err.Error()})
 		case err != nil:
 			return r, err
+		case only:
+			r.Struck = append(r.Struck, key)
+		default:
+			r.Forgotten = append(r.Forgotten, key)
+		}
+	}
+	return r, nil
+}
+
+// WouldForget tells what Forget would do, as far as that can be seen before.
+func (s *Store) WouldForget(ctx context.Context, f Forgetting) (*ForgetResult, error) {
+	r := &ForgetResult{DryRun: true, Forgotten: []ledger.Key{}, Struck: []ledger.Key{}, Refused: []RefusedMail{}}
+	for _, key := range f.Keys {
+		matters, err := sisa.Holders(ctx, s.DB.Read(), key)
+		if err != nil {
+			return r, err
+		}
+		only, err := s.strikeOnly(ctx, key, f)
+		switch {
+		case err != nil:
+			return r, err
+		case len(matters) > 0:
+			r.Refused = append(r.Refused, RefusedMail{key, (&sisa.HeldError{Mail: key, Matters: matters}).Error()})
 		case only:
 			r.Struck = append(r.Struck, key)
 		default:
@@ -118,14 +147,14 @@ func (s *Store) strikeOnly(ctx context.Context, key ledger.Key, f Forgetting) (b
 	return OthersGot(m, f.Address), nil
 }
 
-// OthersGot tells whether a mail has recipients besides an address, which did not
-// send it.
+// OthersGot tells whether a mail has recipients besides an address (or @domain),
+// which did not send it.
 func OthersGot(m *ledger.Mail, address string) bool {
-	if strings.EqualFold(m.Sender, address) {
+	if ledger.SameAddress(address, m.Sender) {
 		return false
 	}
 	for _, r := range m.Recipients {
-		if r != "" && !strings.EqualFold(r, address) {
+		if r != "" && !ledger.SameAddress(address, r) {
 			return true
 		}
 	}

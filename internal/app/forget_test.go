@@ -4,10 +4,15 @@ package app
 // what is under way.
 
 import (
+	"bytes"
 	"context"
+	"io"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"cloakroom/flow"
 	"cloakroom/internal/db"
 	"cloakroom/internal/jobs"
 	"cloakroom/ledger"
@@ -127,5 +132,42 @@ func TestAPersonIsForgottenWithoutTakingFilesFromOthers(t *testing.T) {
 	take(t, engine, sample("3"))
 	if r := all("bob@acmecorp.test", true); len(r.Forgotten) != 1 || len(r.Struck) != 0 {
 		t.Errorf("one of two recipients, wholly: %+v", r)
+	}
+}
+
+func TestADomainIsForgotten(t *testing.T) {
+	_, s, engine := newShop(t, "")
+	env := &flow.Envelope{Received: time.Now(), QueueID: "4XYZ", Sender: "alice@ext.test",
+		Recipients: []flow.Recipient{{Address: "bob@acmecorp.test"}, {Address: "Carol@ACMEcorp.test"}, {Address: "x@notacmecorp.test"}}}
+	if _, err := Filter(t.Context(), engine, env, bytes.NewReader(sample("1")), io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	find := func(address string) Forgetting {
+		t.Helper()
+		keys, err := s.SelectMails(t.Context(), nil, ledger.Filter{Address: address})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return Forgetting{Keys: keys, Address: address}
+	}
+	domain := find("@acmecorp.test")
+	if r, err := s.WouldForget(t.Context(), domain); err != nil || !r.DryRun || len(r.Struck) != 1 || len(r.Forgotten) != 0 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if r, err := s.Forget(t.Context(), domain, quiet); err != nil || len(r.Struck) != 1 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	m, err := ledger.Get(t.Context(), s.DB.Read(), domain.Keys[0])
+	if err != nil || !slices.Equal(m.Recipients, []string{"", "", "x@notacmecorp.test"}) {
+		t.Errorf("recipients %q, %v", m.Recipients, err)
+	}
+	if r, err := s.Forget(t.Context(), domain, quiet); err != nil || len(r.Struck) != 0 || len(r.Refused) != 1 || !strings.Contains(r.Refused[0].Reason, "not among its recipients") {
+		t.Errorf("again: %+v, %v", r, err)
+	}
+	if left := find("@acmecorp.test"); len(left.Keys) != 0 {
+		t.Errorf("%d mails still name the domain", len(left.Keys))
+	}
+	if r, err := s.Forget(t.Context(), find("@EXT.test"), quiet); err != nil || len(r.Forgotten) != 1 {
+		t.Errorf("the sender's: %+v, %v", r, err)
 	}
 }
