@@ -120,6 +120,7 @@ func TestBackfillMakesTheSameUploadsOnceMore(t *testing.T) {
 	d.reload(config+all, "configuration reloaded")
 	command(t, d, "1 upload of 8.8 KB would be made", "vault", "backfill", "--user", bob, "--dry-run")
 	command(t, d, "1 upload of 8.8 KB made", "vault", "backfill", "--user", bob)
+	command(t, d, "1 uploads of 1 mails", "audit")
 	files := waitFiles(t, base, 2)
 	got, err := os.ReadFile(filepath.Join(base, bob, "plan.pdf"))
 	if err != nil || !bytes.Equal(got, content) {

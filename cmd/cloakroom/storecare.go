@@ -83,6 +83,7 @@ may run meanwhile. What is under a legal hold stays.`,
 		Example: "  cloakroom store gc --dry-run\n  cloakroom store gc",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			actor := app.Actor()
 			return g.withStore(cmd, false, func(cfg *config.Config, s *app.Store, log *slog.Logger) error {
 				opt := sisa.GCOptions{Grace: app.StoreConfig(cfg).GC.Grace, DryRun: dryRun}
 				if grace != "" {
@@ -97,7 +98,7 @@ may run meanwhile. What is under a legal hold stays.`,
 				}
 				bar := app.NewBar(cmd.ErrOrStderr())
 				opt.Progress = func(looked int64) { bar.Show(looked, stats.Blobs, fmt.Sprintf("%d files", looked)) }
-				r, err := s.Keeper(log).Collect(cmd.Context(), opt)
+				r, err := s.AuditedGC(cmd.Context(), opt, actor, log)
 				bar.End()
 				if asJSON {
 					return errors.Join(err, printJSON(cmd, r))

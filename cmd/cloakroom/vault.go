@@ -144,6 +144,7 @@ The jobs are worked by the daemon; --dry-run shows them and makes none.`,
 			if err := checkBackfill(&b, since); err != nil {
 				return usageError(cmd, err)
 			}
+			actor := app.Actor()
 			return g.withStore(cmd, false, func(cfg *config.Config, s *app.Store, log *slog.Logger) error {
 				if _, found := cfg.Vault.Targets[b.Target]; b.Target != "" && !found {
 					return &exitError{code: exitUsage, err: fmt.Errorf("there is no target %q in `vault.targets`", b.Target)}
@@ -156,7 +157,7 @@ The jobs are worked by the daemon; --dry-run shows them and makes none.`,
 					}
 					return app.PrintBackfillUpload(cmd.OutOrStdout(), u)
 				}
-				sum, err := s.Backfill(cmd.Context(), cfg, b, log)
+				sum, err := s.AuditedBackfill(cmd.Context(), cfg, b, actor, log)
 				if sum == nil {
 					return err
 				}

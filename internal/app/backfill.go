@@ -54,6 +54,29 @@ type BackfillSum struct {
 // backfillRule is what uploads without a rule name as theirs.
 const backfillRule = "backfill"
 
+// AuditedBackfill is Backfill on somebody's order, which is remembered unless
+// nothing is made.
+func (s *Store) AuditedBackfill(ctx context.Context, cfg *config.Config, b Backfill, actor string, log *slog.Logger) (sum *BackfillSum, err error) {
+	if b.Dry {
+		return s.Backfill(ctx, cfg, b, log)
+	}
+	whose := "user " + b.User
+	if b.Department != "" {
+		whose = "department " + b.Department
+	}
+	if b.Target != "" {
+		whose += ", to target " + b.Target
+	}
+	err = s.Audited(ctx, actor, "backfill", whose, func(ctx context.Context) (string, error) {
+		var err error
+		if sum, err = s.Backfill(ctx, cfg, b, log); sum == nil {
+			return "", err
+		}
+		return fmt.Sprintf("%d uploads of %d mails", sum.Uploads, sum.Mails), err
+	})
+	return sum, err
+}
+
 // Backfill makes upload jobs of mail on record.
 func (s *Store) Backfill(ctx context.Context, cfg *config.Config, b Backfill, log *slog.Logger) (*BackfillSum, error) {
 	users, err := OpenUsers(cfg.Directory, log)

@@ -3,6 +3,7 @@ package app
 // Looking after the store: what the commands about links and the store call.
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"cloakroom/internal/config"
+	"cloakroom/message"
 	"cloakroom/sisa"
 	"cloakroom/sisa/web"
 	"cloakroom/vault"
@@ -29,6 +31,20 @@ func needs() []sisa.Need { return []sisa.Need{{Name: "vault uploads", SQL: vault
 // Keeper looks after what is stored.
 func (s *Store) Keeper(log *slog.Logger) *sisa.Keeper {
 	return &sisa.Keeper{DB: s.DB, Blobs: s.Blobs, Needs: needs(), Recent: keepRecent, Forgets: forgetJobs, Now: time.Now, Log: log}
+}
+
+// AuditedGC collects on somebody's order, which is remembered unless nothing is
+// deleted.
+func (s *Store) AuditedGC(ctx context.Context, o sisa.GCOptions, actor string, log *slog.Logger) (r sisa.GCResult, err error) {
+	if o.DryRun {
+		return s.Keeper(log).Collect(ctx, o)
+	}
+	err = s.Audited(ctx, actor, "collect garbage", "older than "+config.FormatDuration(o.Grace), func(ctx context.Context) (string, error) {
+		var err error
+		r, err = s.Keeper(log).Collect(ctx, o)
+		return fmt.Sprintf("%d files deleted, %s", r.Blobs, message.FormatSize(r.Bytes)), err
+	})
+	return r, err
 }
 
 // Actor is who runs this process, for the journal. It is to be asked before
