@@ -143,7 +143,7 @@ func (a *attachable) deliver(listener string) []byte {
 
 // arrives expects a mail with a link or with its attachment, and what other
 // milters saw.
-func (a *attachable) arrives(listener string, linked bool, want ...string) {
+func (a *attachable) arrives(listener string, linked bool, want ...string) []string {
 	a.t.Helper()
 	msg := a.deliver(listener)
 	if got := saw(msg); !slices.Equal(got, want) {
@@ -152,6 +152,7 @@ func (a *attachable) arrives(listener string, linked bool, want ...string) {
 	if got := len(links(msg)) > 0; got != linked || bytes.Contains(msg, []byte("filename=\"a.pdf\"")) == linked {
 		a.t.Errorf("by %q: linked is %v:\n%.2000s", listener, got, msg)
 	}
+	return links(msg)
 }
 
 func TestSetupPostfixPutsCloakroomInItsPlaceAndTakesItOut(t *testing.T) {
@@ -181,7 +182,7 @@ func TestSetupPostfixPutsCloakroomInItsPlaceAndTakesItOut(t *testing.T) {
 	if strings.Contains(stdout, "warning") {
 		t.Errorf("with Cloakroom there and its socket within reach:\n%s", stdout)
 	}
-	a.arrives(a.inward, true, "scanner attachment", "verifier attachment")
+	kept := a.arrives(a.inward, true, "scanner attachment", "verifier attachment")
 	a.arrives(a.outward, true, "scanner attachment", "signer link")
 	a.arrives("", true, "signer link")
 
@@ -196,6 +197,11 @@ func TestSetupPostfixPutsCloakroomInItsPlaceAndTakesItOut(t *testing.T) {
 	}
 	if a.files() != before {
 		t.Errorf("after the undo:\n%s\nbefore:\n%s", a.files(), before)
+	}
+	for _, link := range kept { // detached, the daemon serves what was linked before
+		if files := download(t, link); len(files) != 1 {
+			t.Errorf("%d files behind %s after the undo", len(files), link)
+		}
 	}
 	a.d.stop()
 	a.arrives(a.inward, false, "scanner attachment", "verifier attachment")

@@ -22,7 +22,7 @@ import (
 
 // SetupSettings is what the configuration says of the MTA's side.
 func SetupSettings(cfg *config.Config) mtasetup.Settings {
-	set := mtasetup.Settings{Listen: cfg.Milter.Listen, Accept: cfg.Milter.OnError == config.OnErrorAccept,
+	set := mtasetup.Settings{Listen: cfg.Milter.Listen, Observe: cfg.Mode == config.ModeObserve, Accept: cfg.Milter.OnError == config.OnErrorAccept,
 		LinksOnly: len(cfg.Coexistence) == 0 && !slices.ContainsFunc(cfg.Rules, beyondLinks),
 		Submit:    cfg.Submit.SMTP, Trusted: cfg.Trusted}
 	if mode, err := strconv.ParseUint(cfg.Milter.SocketMode, 8, 32); err == nil {

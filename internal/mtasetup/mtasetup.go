@@ -19,6 +19,7 @@ import (
 type Settings struct {
 	Listen     string         // milter.listen, valid
 	SocketMode fs.FileMode    // milter.socket_mode
+	Observe    bool           // mode is observe: nothing is done to mail
 	Accept     bool           // milter.on_error is accept
 	LinksOnly  bool           // nothing but links is at stake: no co-existence, no vault, no refusals
 	Submit     string         // submit.smtp, HOST:PORT; "" for none

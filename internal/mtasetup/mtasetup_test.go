@@ -89,6 +89,7 @@ func TestActionFollowsOnErrorWhereLinksAloneAreAtStake(t *testing.T) {
 		said   string
 	}{
 		"tempfail":                {Settings{}, "tempfail", ""},
+		"observe":                 {Settings{Observe: true}, "accept", ""},
 		"accept, links alone":     {Settings{Accept: true, LinksOnly: true}, "accept", ""},
 		"accept, and vault rules": {Settings{Accept: true}, "tempfail", "more than links is at stake"},
 	} {
@@ -97,6 +98,26 @@ func TestActionFollowsOnErrorWhereLinksAloneAreAtStake(t *testing.T) {
 		if got := change(p, "", "milter_default_action"); got != c.action || !strings.Contains(remarks(p, Info), c.said) {
 			t.Errorf("%s: %q; %s", name, got, remarks(p, Info))
 		}
+	}
+}
+
+func TestFromObserveToEnforceTheActionFollows(t *testing.T) {
+	alone := map[string]string{"milter_default_action": "accept", "smtpd_milters": "inet:127.0.0.1:8891"}
+	if p := Postfix(listening, machine("3.7.11", alone, smtpd("smtp", nil)), Options{}); change(p, "", "milter_default_action") != "tempfail" {
+		t.Errorf("alone: %+v", p.Changes)
+	}
+	among := map[string]string{"milter_default_action": "accept", "smtpd_milters": "inet:localhost:11332, inet:127.0.0.1:8891"}
+	p := Postfix(listening, machine("3.7.11", among, smtpd("smtp", nil)), Options{})
+	if change(p, "", "milter_default_action") != "" || change(p, "", "smtpd_milters") != "inet:localhost:11332, { inet:127.0.0.1:8891, default_action=tempfail }" {
+		t.Errorf("among others: %+v", p.Changes)
+	}
+	back := Postfix(Settings{Listen: listening.Listen, Observe: true}, machine("3.7.11", map[string]string{"milter_default_action": "accept", "smtpd_milters": "{ inet:127.0.0.1:8891, default_action=tempfail }"}, smtpd("smtp", nil)), Options{})
+	if got := change(back, "", "smtpd_milters"); got != "{ inet:127.0.0.1:8891, default_action=accept }" || !strings.Contains(remarks(back, Warning), "mode is observe") {
+		t.Errorf("back to observe: %q, %+v", got, back.Remarks)
+	}
+	_, block := planned(t, Settings{Listen: listening.Listen, Observe: true}, someMC, "", Options{})
+	if !strings.Contains(block, "`S=inet:8891@127.0.0.1, T=") {
+		t.Errorf("Sendmail:\n%s", block)
 	}
 }
 

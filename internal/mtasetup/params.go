@@ -40,8 +40,15 @@ var neededMacros = []struct {
 	{"milter_end_of_data_macros", []string{"i"}, "the queue id in the log"},
 }
 
+// observing is said where the MTA lets mail pass as long as nothing is done to it.
+const observing = "mode is observe, so the MTA is told to let mail pass while Cloakroom is away. Run this set-up again when mode becomes enforce: from then on mail has to wait instead"
+
 // action is what shall happen to mail while Cloakroom does not answer.
 func (b *postfix) action() (value, reason string) {
+	if b.set.Observe {
+		b.remark(Warning, "%s", observing)
+		return "accept", "As mode is observe: nothing is done to mail, and it passes while Cloakroom is away too. Run this again once mode is enforce"
+	}
 	if !b.set.Accept {
 		return "tempfail", "While Cloakroom is away senders are asked to try again, and nothing is lost"
 	}
@@ -63,7 +70,7 @@ func (b *postfix) defaults() {
 		if present != action || !b.m.Explicit[name] {
 			b.setMain(name, action, reason+". It holds for all milters: this version has no settings for single ones.")
 		}
-	case !b.m.Explicit[name] && (present == action || !b.others()):
+	case !b.others(), !b.m.Explicit[name] && present == action:
 		b.setMain(name, action, reason+". Postfix's default is tempfail up to 3.10, and shutdown from 3.11.")
 	}
 	if !b.m.atLeast(3, 0) {

@@ -73,10 +73,7 @@ func (b *sendmail) step(s Step) { b.plan.Steps = append(b.plan.Steps, s) }
 
 // line adds to the block, after a comment.
 func (b *sendmail) line(reason, text string) {
-	for _, l := range wrap("dnl #", reason) {
-		b.lines = append(b.lines, l)
-	}
-	b.lines = append(b.lines, text)
+	b.lines = append(append(b.lines, wrap("dnl #", reason)...), text)
 }
 
 // sendmailSocket writes milter.listen as S= has it (cf/README, Milter).
@@ -178,6 +175,9 @@ func (b *sendmail) equates() (text, reason string) {
 	flag := "F=T, "
 	reason = "F=T: while Cloakroom is away senders are asked to try again, and nothing is lost. Without it Sendmail lets mail pass"
 	switch {
+	case b.set.Observe:
+		b.remark(Warning, "%s", observing)
+		flag, reason = "", "No F=, as mode is observe: nothing is done to mail, and it passes while Cloakroom is away too. Run the set-up again once mode is enforce"
 	case b.set.Accept && b.set.LinksOnly:
 		flag, reason = "", "No F=, as on_error is accept: while Cloakroom is away mail passes with its attachments"
 	case b.set.Accept:

@@ -64,7 +64,7 @@ func Open(ctx context.Context, folder string) (*Postfix, error) {
 	}
 	for _, name := range configFiles {
 		if _, err := os.Stat(filepath.Join(p.Folder, name)); err != nil {
-			return nil, fmt.Errorf("Postfix's configuration: %w", err)
+			return nil, fmt.Errorf("configuration of Postfix: %w", err)
 		}
 	}
 	return p, nil

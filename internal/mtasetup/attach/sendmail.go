@@ -45,7 +45,7 @@ func OpenSendmail(folder string) (*Sendmail, error) {
 	}
 	s := &Sendmail{home: home{Folder: folder, like: macrosFile}}
 	if _, err := os.Stat(s.file(macrosFile)); err != nil {
-		return nil, fmt.Errorf("Sendmail's configuration: %w (where Sendmail is configured without sendmail.mc, add the lines to sendmail.cf as docs/mta.md has them)", err)
+		return nil, fmt.Errorf("configuration of Sendmail: %w (where Sendmail is configured without sendmail.mc, add the lines to sendmail.cf as docs/mta.md has them)", err)
 	}
 	s.m4, _ = exec.LookPath("m4")
 	s.make, _ = exec.LookPath("make")
