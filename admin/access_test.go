@@ -3,12 +3,15 @@ package admin
 // Who comes in, and who does not.
 
 import (
+	"bytes"
 	"context"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -63,7 +66,11 @@ func TestOnlyWhoIsKnownComesIn(t *testing.T) {
 	if err := os.WriteFile(token, []byte(secret+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s := newStage(t, withPassword(t), func(c *Config, _ *Parts) { c.TokenFile = token; c.PProf = true })
+	var log lockedBuffer
+	s := newStage(t, withPassword(t), func(c *Config, p *Parts) {
+		c.TokenFile, c.PProf = token, true
+		p.Log = slog.New(slog.NewTextHandler(&log, nil))
+	})
 	none := func(r *http.Request) { r.Header.Del("Authorization") }
 	for path, open := range map[string]bool{"/healthz": true, "/readyz": true, "/": false, "/metrics": false, "/queue": false, "/audit.jsonl": false, "/debug/pprof/": false, "/act": false} {
 		status, _, _ := s.request("GET", path, none)
@@ -89,6 +96,9 @@ func TestOnlyWhoIsKnownComesIn(t *testing.T) {
 		if status, _, _ := s.request("GET", "/metrics", c.change); status != c.want {
 			t.Errorf("%s: %d, want %d", name, status, c.want)
 		}
+	}
+	if n := strings.Count(log.String(), "administrator: refused"); n != 5 { // not of those who said nothing
+		t.Errorf("%d lines tell of 5 refusals:\n%s", n, log.String())
 	}
 	// Taking a name out of the file takes the access away at once.
 	line, err := HashPassword("carol", "another one")
@@ -189,4 +199,22 @@ func TestAnAddressThatIsTakenIsTriedAgain(t *testing.T) {
 	if ctx.Err() == nil || s.server.Addr() != nil {
 		t.Error("the server gave up, or claims the address")
 	}
+}
+
+// lockedBuffer is what several goroutines log to.
+type lockedBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
 }

@@ -202,6 +202,9 @@ func (s *Server) known(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		v := s.guard.check(r)
 		if !v.in {
+			if r.Header.Get("Authorization") != "" { // not the first request of a browser, which has none
+				s.log.Warn("administrator: refused, the name, password or token is wrong", "client", r.RemoteAddr)
+			}
 			if s.cfg.PasswordFile != "" {
 				w.Header().Set("WWW-Authenticate", `Basic realm="Cloakroom", charset="UTF-8"`)
 			} else {
