@@ -4,6 +4,7 @@ package db
 // each commit. It is the audit log, and what a lost database is rebuilt from.
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,7 +24,18 @@ const (
 
 	segmentDay    = "2006-01-02"
 	segmentSuffix = ".jsonl"
+
+	// kindSegment is the kind of the first line of a segment, which is not for
+	// the readers of facts.
+	kindSegment = "segment"
 )
+
+// segmentHead is the first line of a segment.
+type segmentHead struct {
+	// After is the segment that was the last before: so one that was lost is
+	// missed. "" for the first of all.
+	After string `json:"after"`
+}
 
 // Fact is one line of the journal. Data is marshalled to JSON after the
 // commit function returned, so that the function may still complete what Data
@@ -70,7 +82,8 @@ type journal struct {
 	mu     sync.Mutex
 	file   *os.File // nil: the next append begins a segment
 	day    string
-	size   int64
+	head   int64 // bytes of the first line
+	size   int64 // bytes of acknowledged lines behind it
 	closed bool
 }
 
@@ -86,7 +99,12 @@ func openJournal(dir string, now func() time.Time) (*journal, error) {
 
 // append writes whole lines and syncs them. After an error nothing more goes
 // into that segment: what the file holds is then not known.
-func (j *journal) append(lines []byte) error {
+func (j *journal) append(lines []byte) error { return j.appendAt(lines, nil) }
+
+// appendAt is append that tells, before it writes, in which segment the lines
+// will stand, and how many bytes it will have then. An error of before is
+// returned, and nothing is written.
+func (j *journal) appendAt(lines []byte, before func(segment string, end int64) error) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.closed {
@@ -103,6 +121,12 @@ func (j *journal) append(lines []byte) error {
 			return fmt.Errorf("db: begin journal segment: %w", err)
 		}
 		j.file, j.day, j.size = f, day, 0
+	}
+	if before != nil {
+		name := strings.TrimSuffix(filepath.Base(j.file.Name()), segmentSuffix)
+		if err := before(name, j.head+j.size+int64(len(lines))); err != nil {
+			return err
+		}
 	}
 	_, err := j.file.Write(lines)
 	if err == nil {
@@ -126,34 +150,56 @@ func (j *journal) abandon() {
 	j.file = nil
 }
 
-// create makes the day's next segment. O_EXCL keeps two processes apart.
+// create makes the day's next segment, with its first line. O_EXCL keeps two
+// processes apart.
 func (j *journal) create(day string) (*os.File, error) {
 	segments, err := listSegments(j.dir)
 	if err != nil {
 		return nil, err
 	}
-	n := 1
+	n, after := 1, segment{}
 	for _, s := range segments {
 		if s.day == day && s.number >= n {
 			n = s.number + 1
 		}
+		if after.less(s) {
+			after = s
+		}
 	}
 	for ; ; n++ {
-		path := filepath.Join(j.dir, fmt.Sprintf("%s-%04d%s", day, n, segmentSuffix))
+		s := segment{fmt.Sprintf("%s-%04d%s", day, n, segmentSuffix), day, n}
+		path := filepath.Join(j.dir, s.file)
 		f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600)
 		if errors.Is(err, fs.ErrExist) {
+			if after.less(s) {
+				after = s
+			}
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
-		if err := syncDir(j.dir); err != nil {
+		if err := j.begin(f, after.name()); err != nil {
 			f.Close()
 			os.Remove(path)
 			return nil, err
 		}
 		return f, nil
 	}
+}
+
+// begin writes the first line of a segment, which is synced with those behind it,
+// and makes the segment's name durable.
+func (j *journal) begin(f *os.File, after string) error {
+	line, err := appendLines(nil, Entry{{kindSegment, segmentHead{after}}}, j.now())
+	if err != nil {
+		return err
+	}
+	if _, err := f.Write(line); err != nil {
+		return err
+	}
+	j.head = int64(len(line))
+	return syncDir(j.dir)
 }
 
 func (j *journal) close() error {
@@ -170,8 +216,16 @@ func (j *journal) close() error {
 
 // segment is a file of the journal.
 type segment struct {
-	name, day string
+	file, day string
 	number    int
+}
+
+// name is how a segment is called elsewhere: its file without the suffix.
+func (s segment) name() string { return strings.TrimSuffix(s.file, segmentSuffix) }
+
+// less tells that s is an earlier segment than o, by its name.
+func (s segment) less(o segment) bool {
+	return cmp.Or(cmp.Compare(s.day, o.day), cmp.Compare(s.number, o.number)) < 0
 }
 
 // listSegments returns the segments of dir, unsorted; other files are none

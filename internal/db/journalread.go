@@ -9,9 +9,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -38,51 +40,105 @@ type Record struct {
 // A last line without its line end was torn by a crash, never acknowledged,
 // and is passed over in silence. Any other line that cannot be read is passed
 // over too but reported: reading goes on, and the error at the end names the
-// places. An error of f ends the reading and is returned as it is.
+// places, and the segments that are missing. An error of f ends the reading and
+// is returned as it is.
 func ReadJournal(dir string, f func(Record) error) error {
-	segments, err := listSegments(dir)
-	if err != nil {
-		return fmt.Errorf("read journal: %w", err)
-	}
-	slices.SortFunc(segments, func(a, b segment) int {
-		return cmp.Or(cmp.Compare(a.day, b.day), cmp.Compare(a.number, b.number))
-	})
 	r := journalReader{dir: dir}
-	for len(segments) > 0 {
-		n := 1
-		for n < len(segments) && segments[n].day == segments[0].day {
-			n++
-		}
-		if err := r.day(segments[:n], f); err != nil {
-			return err
-		}
-		segments = segments[n:]
+	if err := r.read(func(_ place, rec Record) error { return f(rec) }); err != nil {
+		return err
 	}
-	return r.damage()
+	return r.trouble()
 }
 
 type journalReader struct {
-	dir     string
+	dir  string
+	from map[string]int64 // by the segments' names: where to begin; nil: at the beginning
+	// progress is told of bytes that were read, if set.
+	progress func(n int64)
+
 	damaged []error
-	more    int // damaged lines beyond maxDamage
+	more    int              // damaged lines beyond maxDamage
+	ends    map[string]int64 // of segments that were read: behind the last whole line
+	after   map[string]bool  // segments that are named
 }
 
+// read calls f for every record. What cannot be read is in damaged.
+func (r *journalReader) read(f func(place, Record) error) error {
+	segments, err := listSegments(r.dir)
+	if err != nil {
+		return fmt.Errorf("read journal: %w", err)
+	}
+	r.ends, r.after = make(map[string]int64), make(map[string]bool)
+	slices.SortFunc(segments, func(a, b segment) int {
+		return cmp.Or(cmp.Compare(a.day, b.day), cmp.Compare(a.number, b.number))
+	})
+	for left := segments; len(left) > 0; {
+		n := 1
+		for n < len(left) && left[n].day == left[0].day {
+			n++
+		}
+		if err := r.day(left[:n], f); err != nil {
+			return err
+		}
+		left = left[n:]
+	}
+	for _, s := range segments {
+		delete(r.after, s.name())
+	}
+	return nil
+}
+
+// lost lists the segments that others name as the one before them, and that are
+// not there.
+func (r *journalReader) lost() []string { return slices.Sorted(maps.Keys(r.after)) }
+
+// trouble is an error of all that could not be read; nil for nothing.
+func (r *journalReader) trouble() error {
+	var errs []error
+	if len(r.damaged) > 0 {
+		errs = append(errs, fmt.Errorf("damaged journal lines were passed over: %w", r.damage()))
+	}
+	if lost := r.lost(); len(lost) > 0 {
+		errs = append(errs, fmt.Errorf("segments of the journal are missing from %s: %s", r.dir, strings.Join(lost, ", ")))
+	}
+	return errors.Join(errs...)
+}
+
+// damage joins what was reported.
 func (r *journalReader) damage() error {
+	all := r.damaged
 	if r.more > 0 {
-		r.damaged = append(r.damaged, fmt.Errorf("and %d more", r.more))
+		all = append(slices.Clone(all), fmt.Errorf("and %d more", r.more))
 	}
-	if len(r.damaged) == 0 {
-		return nil
-	}
-	return fmt.Errorf("damaged journal lines were passed over: %w", errors.Join(r.damaged...))
+	return errors.Join(all...)
 }
 
-func (r *journalReader) report(segment string, line int, err error) {
+// report notes a line that is passed over, by where it begins.
+func (r *journalReader) report(file string, offset int64, err error) {
 	if len(r.damaged) == maxDamage {
 		r.more++
 		return
 	}
-	r.damaged = append(r.damaged, fmt.Errorf("%s:%d: %w", filepath.Join(r.dir, segment), line, err))
+	path := filepath.Join(r.dir, file)
+	r.damaged = append(r.damaged, fmt.Errorf("%s:%d: %w", path, lineAt(path, offset), err))
+}
+
+// lineAt counts the lines of a file up to an offset, from 1.
+func lineAt(path string, offset int64) int {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	n := 1
+	for in := bufio.NewReader(io.LimitReader(f, offset)); ; {
+		_, err := in.ReadSlice('\n')
+		if err == nil {
+			n++
+		} else if !errors.Is(err, bufio.ErrBufferFull) {
+			return n
+		}
+	}
 }
 
 // place is where a line of a day stands.
@@ -91,15 +147,19 @@ type place struct {
 	segment int32
 	length  int32
 	offset  int64
+	file    string // set when the line is given to its reader
 }
 
-// day merges one day's segments: an index of all lines is sorted by time, 24
-// bytes a line, then each line is read at its place.
-func (r *journalReader) day(segments []segment, f func(Record) error) error {
+// end is the offset behind the line.
+func (p place) end() int64 { return p.offset + int64(p.length) }
+
+// day merges one day's segments: an index of all lines is sorted by time, some
+// dozen bytes a line, then each line is read at its place.
+func (r *journalReader) day(segments []segment, f func(place, Record) error) error {
 	var index []place
 	for i, s := range segments {
 		var err error
-		if index, err = r.index(index, int32(i), s.name); err != nil {
+		if index, err = r.index(index, int32(i), s); err != nil {
 			return fmt.Errorf("read journal: %w", err)
 		}
 	}
@@ -114,7 +174,7 @@ func (r *journalReader) day(segments []segment, f func(Record) error) error {
 		if p.segment != open {
 			file.Close()
 			var err error
-			if file, err = os.Open(filepath.Join(r.dir, segments[p.segment].name)); err != nil {
+			if file, err = os.Open(filepath.Join(r.dir, segments[p.segment].file)); err != nil {
 				return fmt.Errorf("read journal: %w", err)
 			}
 			open = p.segment
@@ -127,41 +187,88 @@ func (r *journalReader) day(segments []segment, f func(Record) error) error {
 		if err != nil {
 			return fmt.Errorf("read journal: %s changed while it was read: %w", file.Name(), err)
 		}
-		if err := f(rec); err != nil {
+		p.file = segments[p.segment].file
+		if err := f(p, rec); err != nil {
 			return err
+		}
+		if r.progress != nil {
+			r.progress(int64(p.length))
 		}
 	}
 	return nil
 }
 
 // index adds the readable lines of one segment.
-func (r *journalReader) index(index []place, number int32, name string) ([]place, error) {
-	f, err := os.Open(filepath.Join(r.dir, name))
+func (r *journalReader) index(index []place, number int32, s segment) ([]place, error) {
+	f, err := os.Open(filepath.Join(r.dir, s.file))
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
+	offset := r.from[s.name()]
+	if _, err := f.Seek(offset, io.SeekStart); err != nil {
+		return nil, err
+	}
 	in := bufio.NewReaderSize(f, 64<<10)
-	var offset, last int64
+	var last int64
 	var line []byte
-	for n := 1; ; n++ {
+	for {
 		var size int64
 		line, size, err = readLine(in, line[:0])
 		if err == io.EOF {
+			r.ends[s.name()] = offset
 			return index, nil
 		}
 		if err != nil {
 			return nil, err
 		}
-		if size > int64(len(line)) {
-			r.report(name, n, fmt.Errorf("line of %d bytes", size))
-		} else if rec, err := parseLine(line); err != nil {
-			r.report(name, n, err)
-		} else {
+		rec, err := parseLine(line)
+		switch {
+		case size > int64(len(line)):
+			r.report(s.file, offset, fmt.Errorf("line of %d bytes", size))
+		case err != nil:
+			r.report(s.file, offset, err)
+		case rec.Kind == kindSegment:
+			r.follows(rec)
+		default:
 			last = max(last, rec.Time.UnixMilli())
 			index = append(index, place{t: last, segment: number, length: int32(len(line)), offset: offset})
 		}
 		offset += size
+	}
+}
+
+// follows notes what the first line of a segment says of the one before.
+func (r *journalReader) follows(rec Record) {
+	var head segmentHead
+	if err := json.Unmarshal(rec.Data, &head); err == nil && head.After != "" {
+		r.after[head.After] = true
+	}
+}
+
+// wholeLines tells how many bytes of a file are lines with their end; from, where
+// one begins, is where to look.
+func wholeLines(path string, from int64) (int64, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	if _, err := f.Seek(from, io.SeekStart); err != nil {
+		return 0, err
+	}
+	in := bufio.NewReaderSize(f, 64<<10)
+	for end, at := from, from; ; {
+		chunk, err := in.ReadSlice('\n')
+		at += int64(len(chunk))
+		switch {
+		case err == nil:
+			end = at
+		case errors.Is(err, io.EOF):
+			return end, nil
+		case !errors.Is(err, bufio.ErrBufferFull):
+			return 0, err
+		}
 	}
 }
 

@@ -74,6 +74,7 @@ func migrate(ctx context.Context, db *sql.DB, lock string, spell func(string) st
 	if err != nil {
 		return err
 	}
+	fresh := len(applied) == 0
 	var missing []Migration
 	for _, m := range migrations {
 		if !applied[m.Name] {
@@ -90,6 +91,11 @@ func migrate(ctx context.Context, db *sql.DB, lock string, spell func(string) st
 	for _, m := range missing {
 		if _, err := tx.ExecContext(ctx, spell(m.SQL)); err != nil {
 			return fmt.Errorf("db: migration %q: %w", m.Name, err)
+		}
+		if m.Name == positionsStep && !fresh && o.Journal != "" {
+			if err := havingAll(ctx, tx, o.Journal); err != nil {
+				return fmt.Errorf("db: migration %q: %w", m.Name, err)
+			}
 		}
 		if _, err := tx.ExecContext(ctx, `INSERT INTO schema_migrations (name, applied) VALUES ($1, $2)`, m.Name, o.Now().UnixMilli()); err != nil {
 			return fmt.Errorf("db: record migration %q: %w", m.Name, err)

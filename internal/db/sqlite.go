@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -64,7 +65,7 @@ func openSQLite(ctx context.Context, o Options, j *journal, migrations []Migrati
 			return nil, fmt.Errorf("db: open %s: %w", path, err)
 		}
 	}
-	if err := migrate(ctx, wdb, "", sqliteSchema, o, migrations); err != nil {
+	if err := migrate(ctx, wdb, "", sqliteSchema, o, slices.Concat([]Migration{positions}, migrations)); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	rdb, err := sql.Open("sqlite", readerDSN(path))
@@ -128,6 +129,9 @@ func readerDSN(path string) string {
 }
 
 func sqliteDSN(path string, q url.Values) string {
+	if q == nil {
+		q = url.Values{}
+	}
 	q.Set("_busy_timeout", strconv.FormatInt(sqliteBusyTimeout.Milliseconds(), 10))
 	q.Set("_foreign_keys", "1")
 	q.Set("_dqs", "0") // "x" is a name, never a string: PostgreSQL's reading

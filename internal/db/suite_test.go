@@ -285,7 +285,7 @@ func testClosed(t *testing.T, open opener) {
 func testMigrateTwice(t *testing.T, open opener) {
 	mustOpen(t, open, Options{}, testSchema[0]).Close()
 	d := mustOpen(t, open, Options{}, testSchema...)
-	if n := count(t, d, "schema_migrations"); n != 2 {
+	if n := count(t, d, "schema_migrations WHERE name <> '"+positionsStep+"'"); n != 2 {
 		t.Errorf("%d migrations recorded, want 2", n)
 	}
 	if _, err := open(Options{}, testSchema[0], testSchema[0]); err == nil {

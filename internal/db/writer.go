@@ -194,7 +194,7 @@ func (w *writer) run(batch []*request) error {
 		return w.rollback()
 	}
 	if w.journal != nil && len(w.lines) > 0 {
-		if err := w.journal.append(w.lines); err != nil {
+		if err := w.journal.appendAt(w.lines, w.note); err != nil {
 			w.log.Error("journal cannot be written, mail is deferred", "error", err)
 			return errors.Join(err, w.rollback())
 		}
@@ -207,6 +207,16 @@ func (w *writer) run(batch []*request) error {
 		w.lines = nil
 	}
 	return nil
+}
+
+// note writes down, in the transaction under way, how far the journal will be
+// with it.
+func (w *writer) note(segment string, end int64) error {
+	s, err := w.conn.prepare(putPosition)
+	if err == nil {
+		_, err = s.ExecContext(context.Background(), segment, end)
+	}
+	return err
 }
 
 // maxKeptLines is the size in bytes of the largest journal buffer that is
