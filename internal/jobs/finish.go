@@ -35,16 +35,24 @@ const (
 	howDropped  = "dropped"
 	howFailed   = "failed"
 	howHeld     = "held"
+	howPurged   = "purged"
 	howReleased = "released"
 	howRetried  = "retried"
 	howStays    = "stays" // it was to be changed, and is under way meanwhile
 )
 
-// The kinds of this package's lines in the journal: a Job or turned, and what
-// an administrator did to a whole target.
+// purged is the journal's line about jobs that were done long ago: a mail that
+// comes again makes them again.
+type purged struct {
+	Keys []string `json:"keys"`
+}
+
+// The kinds of this package's lines in the journal: a Job or turned, what an
+// administrator did to a whole target, and purged.
 const (
 	factJob    = "job"
 	factTarget = "target"
+	factPurged = "jobs purged"
 )
 
 func journal(how, key string) db.Entry {

@@ -55,7 +55,7 @@ func (s *Store) Drop(ctx context.Context, f Filter, also func(ctx context.Contex
 // action is what is done to each of many jobs.
 type action struct {
 	text string // with $1 for the key
-	how  string // in the journal; "" for none
+	how  string // in the journal
 	also func(ctx context.Context, tx db.Tx, key string) error
 }
 
@@ -72,16 +72,12 @@ func chosen(states, from []State) []State {
 // days for which MTAs try.
 func (s *Store) Purge(ctx context.Context, keep time.Duration) (int, error) {
 	f := Filter{States: []State{Done}, MinAge: keep}
-	return s.change(ctx, "purge jobs", f, f.States,
-		fmt.Sprintf(`DELETE FROM jobs WHERE key = $1 AND state = 'done' AND updated <= {now} - %d`, keep.Milliseconds()))
+	return s.changeEach(ctx, "purge jobs", f, f.States, action{how: howPurged,
+		text: fmt.Sprintf(`DELETE FROM jobs WHERE key = $1 AND state = 'done' AND updated <= {now} - %d`, keep.Milliseconds())})
 }
 
-// change runs a statement for each job that f chooses and that is in one of
-// the states it is for.
-func (s *Store) change(ctx context.Context, what string, f Filter, from []State, statement string) (int, error) {
-	return s.changeEach(ctx, what, f, from, action{text: statement})
-}
-
+// changeEach runs an action for each job that f chooses and that is in one of the
+// states it is for.
 func (s *Store) changeEach(ctx context.Context, what string, f Filter, from []State, a action) (int, error) {
 	if f.States = chosen(f.States, from); len(f.States) == 0 {
 		return 0, nil
@@ -113,14 +109,17 @@ func (s *Store) changePage(ctx context.Context, page []Job, a action) (int, erro
 	// All nodes lock the rows in one order.
 	slices.SortFunc(ends, func(a, b *turned) int { return strings.Compare(a.Key, b.Key) })
 	var entry db.Entry
-	if a.how != "" {
+	gone := new(purged)
+	if a.how == howPurged {
+		entry = db.Entry{{Kind: factPurged, Data: gone}}
+	} else {
 		for _, e := range ends {
 			entry = append(entry, db.Fact{Kind: factJob, Data: e})
 		}
 	}
 	changed := 0
 	err := s.db.Commit(ctx, entry, func(ctx context.Context, tx db.Tx) error {
-		changed = 0
+		changed, gone.Keys = 0, []string{}
 		for _, e := range ends {
 			e.How = howStays
 			res, err := tx.ExecContext(ctx, a.text, e.Key)
@@ -136,6 +135,7 @@ func (s *Store) changePage(ctx context.Context, page []Job, a action) (int, erro
 			}
 			changed++
 			e.How = a.how
+			gone.Keys = append(gone.Keys, e.Key)
 			if a.also == nil {
 				continue
 			}

@@ -42,17 +42,19 @@ var turns = map[string]string{
 		WHERE key = $1 AND state IN ('failed', 'waiting')`,
 }
 
-// Replay does again what a line of the journal tells. It may be repeated. Jobs
-// that were done are remembered for keep, as Purge is told: what came later than
-// that was another job of the same key.
-func (s *Store) Replay(ctx context.Context, tx db.Tx, r db.Record, keep time.Duration) (Replayed, error) {
+// Replay does again what a line of the journal tells. It may be repeated. What is
+// not in the journal is how often a job was tried and why that failed, who works
+// on it, and whether a target answers: all that is found out again.
+func Replay(ctx context.Context, tx db.Tx, r db.Record) (Replayed, error) {
 	switch r.Kind {
 	case factTarget:
 		var t stopped
 		if err := json.Unmarshal(r.Data, &t); err != nil {
 			return Replayed{Known: true}, err
 		}
-		return Replayed{Known: true}, s.replayTarget(ctx, tx, t, r.Time)
+		return Replayed{Known: true}, replayTarget(ctx, tx, t, r.Time)
+	case factPurged:
+		return Replayed{Known: true}, replayPurged(ctx, tx, r.Data)
 	case factJob:
 	default:
 		return Replayed{}, nil
@@ -65,7 +67,7 @@ func (s *Store) Replay(ctx context.Context, tx db.Tx, r db.Record, keep time.Dur
 	var err error
 	switch text := turns[j.How]; {
 	case j.How == "":
-		err = s.replayJob(ctx, tx, &j.Job, r.Time, keep)
+		err = replayJob(ctx, tx, &j.Job, r.Time)
 	case j.How == howStays:
 	case j.How == howDropped:
 		out.Dropped = j.Key
@@ -80,7 +82,7 @@ func (s *Store) Replay(ctx context.Context, tx db.Tx, r db.Record, keep time.Dur
 	return out, err
 }
 
-func (s *Store) replayJob(ctx context.Context, tx db.Tx, j *Job, at time.Time, keep time.Duration) error {
+func replayJob(ctx context.Context, tx db.Tx, j *Job, at time.Time) error {
 	if err := j.check(); err != nil {
 		return err
 	}
@@ -91,15 +93,12 @@ func (s *Store) replayJob(ctx context.Context, tx db.Tx, j *Job, at time.Time, k
 	if !j.NotBefore.IsZero() {
 		due = j.NotBefore
 	}
-	_, err := tx.ExecContext(ctx, `DELETE FROM jobs WHERE key = $1 AND state = 'done' AND updated <= $2`, j.Key, at.Add(-keep).UnixMilli())
+	_, err := tx.ExecContext(ctx, `INSERT INTO jobs (key, kind, target, owner, payload, state, attempts, not_before,
+		lease_until, node, fence, last_error, created, since, updated)
+		VALUES ($1, $2, $3, $4, $5, 'waiting', 0, $6, 0, '', 0, '', $7, $7, $7) ON CONFLICT (key) DO NOTHING`,
+		j.Key, j.Kind, j.Target, clean(j.Owner, maxName), []byte(j.Payload), due.UnixMilli(), at.UnixMilli())
 	if err == nil {
-		_, err = tx.ExecContext(ctx, `INSERT INTO jobs (key, kind, target, owner, payload, state, attempts, not_before,
-			lease_until, node, fence, last_error, created, since, updated)
-			VALUES ($1, $2, $3, $4, $5, 'waiting', 0, $6, 0, '', 0, '', $7, $7, $7) ON CONFLICT (key) DO NOTHING`,
-			j.Key, j.Kind, j.Target, clean(j.Owner, maxName), []byte(j.Payload), due.UnixMilli(), at.UnixMilli())
-	}
-	if err == nil {
-		err = s.replayKnown(ctx, tx, j.Kind, j.Target, at)
+		err = replayKnown(ctx, tx, j.Kind, j.Target, at)
 	}
 	if err != nil {
 		return fmt.Errorf("job %s: %w", j.Key, err)
@@ -107,14 +106,14 @@ func (s *Store) replayJob(ctx context.Context, tx db.Tx, j *Job, at time.Time, k
 	return nil
 }
 
-func (s *Store) replayKnown(ctx context.Context, tx db.Tx, kind, target string, at time.Time) error {
+func replayKnown(ctx context.Context, tx db.Tx, kind, target string, at time.Time) error {
 	_, err := tx.ExecContext(ctx, `INSERT INTO job_targets (kind, target, held, failures, probe, probe_at, last_error, changed)
 		VALUES ($1, $2, 0, 0, '', 0, '', $3) ON CONFLICT (kind, target) DO NOTHING`, kind, target, at.UnixMilli())
 	return err
 }
 
-func (s *Store) replayTarget(ctx context.Context, tx db.Tx, t stopped, at time.Time) error {
-	err := s.replayKnown(ctx, tx, t.Kind, t.Target, at)
+func replayTarget(ctx context.Context, tx db.Tx, t stopped, at time.Time) error {
+	err := replayKnown(ctx, tx, t.Kind, t.Target, at)
 	if err == nil {
 		held := 0
 		if t.Held {
@@ -125,6 +124,19 @@ func (s *Store) replayTarget(ctx context.Context, tx db.Tx, t stopped, at time.T
 	}
 	if err != nil {
 		return fmt.Errorf("target %s: %w", t.Target, err)
+	}
+	return nil
+}
+
+func replayPurged(ctx context.Context, tx db.Tx, data []byte) error {
+	var p purged
+	if err := json.Unmarshal(data, &p); err != nil {
+		return err
+	}
+	for _, key := range p.Keys {
+		if _, err := tx.ExecContext(ctx, `DELETE FROM jobs WHERE key = $1 AND state = 'done'`, key); err != nil {
+			return fmt.Errorf("job %s: %w", key, err)
+		}
 	}
 	return nil
 }
