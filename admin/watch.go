@@ -61,6 +61,8 @@ type watch struct {
 	p   Parts
 	now func() time.Time
 
+	noted time.Time // up to when the journal has what was counted; zero: not known
+
 	mu     sync.Mutex
 	state  state
 	checks checks
@@ -99,6 +101,7 @@ func (w *watch) run(ctx context.Context) {
 		if !now.Before(flushDue) {
 			w.flushAndTell(ctx)
 			flushDue = now.Add(flushEvery)
+			w.note(ctx, now, false)
 		}
 		if !now.Before(surveyDue) {
 			took := w.survey(ctx)
@@ -110,9 +113,29 @@ func (w *watch) run(ctx context.Context) {
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), quitTime)
 			defer cancel()
 			w.flushAndTell(ctx)
+			w.note(ctx, w.now(), true)
 			return
 		}
 	}
+}
+
+// note has the journal keep what was counted, once an hour and at the end.
+func (w *watch) note(ctx context.Context, now time.Time, end bool) {
+	hour := now.Truncate(time.Hour)
+	if !end && hour.Equal(w.noted) {
+		return
+	}
+	last := hour.Add(-time.Hour) // which is over
+	if end {
+		last = hour
+	}
+	if err := hours.Note(ctx, w.p.DB, w.p.Node, last); err != nil {
+		if ctx.Err() == nil {
+			w.p.Log.Warn("what was counted could not be noted in the journal", "err", err)
+		}
+		return
+	}
+	w.noted = hour
 }
 
 // lookAtQueue counts the queue.

@@ -44,6 +44,11 @@ func forgetJobs(ctx context.Context, tx db.Tx, key ledger.Key) error {
 	if uploads+copies > 0 {
 		return errUnderWay
 	}
+	return forgetAllJobs(ctx, tx, key)
+}
+
+// forgetAllJobs is forgetJobs whatever is under way.
+func forgetAllJobs(ctx context.Context, tx db.Tx, key ledger.Key) error {
 	for _, text := range []string{forgetCopies, forgetReceipts} {
 		if _, err := tx.ExecContext(ctx, text, key.String()); err != nil {
 			return fmt.Errorf("copies of mail %s: %w", key, err)

@@ -111,6 +111,11 @@ func openStore(ctx context.Context, cfg *config.Config, create, frozen bool, log
 	if err != nil {
 		return nil, err
 	}
+	if !frozen {
+		if err := catchUp(ctx, s.DB, log); err != nil {
+			return nil, errors.Join(err, s.DB.Close())
+		}
+	}
 	s.Links = sisa.NewLinks(s.DB, time.Now)
 	queue := jobs.Options{Node: cfg.Hostname, Retry: map[string]jobs.Retry{flow.JobCopy: flow.CopyRetry(), flow.JobReceipt: flow.ReceiptRetry(), vault.JobKind: vaultRetry(cfg)}, Log: log}
 	if s.Jobs, err = jobs.New(ctx, s.DB, queue); err != nil {
@@ -158,7 +163,7 @@ func refuseLostDatabase(dir, path string) error {
 		return fmt.Errorf("data directory: %w", err)
 	}
 	if len(segments) > 0 {
-		return fmt.Errorf("%s is missing or empty, but %s has a journal: restore the database from the backup, or give an empty data directory", path, dir)
+		return fmt.Errorf("%s is missing or empty, but %s has a journal: make the database anew from it with 'cloakroom store rebuild', restore the backup with 'cloakroom restore', or give an empty data directory", path, dir)
 	}
 	return nil
 }

@@ -22,7 +22,7 @@ const (
 // Replay says how lines of the journal are done again.
 type Replay struct {
 	// Apply does one line again, and reports whether it knows its kind. It keeps to
-	// the rules of a commit function.
+	// the rules of a commit function. An error that is ErrStop ends everything.
 	Apply func(ctx context.Context, tx Tx, r Record) (known bool, err error)
 	// Strict gives up where a line cannot be read or done, or a segment is missing;
 	// else these are passed over and told.
@@ -46,6 +46,9 @@ type Replayed struct {
 // ErrReplay says that not all of the journal could be done again, and nothing was
 // changed.
 var ErrReplay = errors.New("not all of the journal can be read back")
+
+// ErrStop is, in an error of Replay.Apply, that no further line is to be tried.
+var ErrStop = errors.New("the journal is not read any further")
 
 // Behind tells how many bytes of the journal the database does not have. On
 // PostgreSQL, and without a journal, that is 0.
@@ -178,6 +181,9 @@ func (y *replaying) one(ctx context.Context, tx Tx, p place, r Record) error {
 	w := tx.(*writerTx)
 	if err == nil {
 		err = w.failed
+	}
+	if errors.Is(err, ErrStop) {
+		return err
 	}
 	if err != nil {
 		w.failed = nil
