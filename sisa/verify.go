@@ -31,7 +31,8 @@ const (
 type VerifyOptions struct {
 	Rate       int64 // bytes read per second at most; 0 is no limit
 	Quarantine bool  // take damaged blobs out of the store
-	// Names compares names and sizes only: what is in the files is not read.
+	// Names compares names and sizes only: what is in the files is not read. No
+	// mail may come in meanwhile.
 	Names bool
 	// Progress is called now and then, if set.
 	Progress func(Progress)
@@ -267,8 +268,12 @@ func (v *verifier) missing(ctx context.Context) error {
 	if len(gone) == 0 {
 		return nil
 	}
+	wait := verifyAgain
+	if v.o.Names {
+		wait = 0
+	}
 	select {
-	case <-time.After(verifyAgain):
+	case <-time.After(wait):
 	case <-ctx.Done():
 		return ctx.Err()
 	}
