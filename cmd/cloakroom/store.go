@@ -16,7 +16,7 @@ func newStoreCmd(g *globals) *cobra.Command {
 		Use:     "store",
 		Short:   "Look after what is stored",
 		Example: "  cloakroom store stats",
-	}, newStoreStatsCmd(g), newStoreVerifyCmd(g), newStoreGCCmd(g), newStoreWhereCmd(g), newStoreForgetCmd(g), newStorePurgeCmd(g))
+	}, newStoreStatsCmd(g), newStoreVerifyCmd(g), newStoreGCCmd(g), newStoreWhereCmd(g), newStoreForgetCmd(g), newStorePurgeCmd(g), newStoreRebuildCmd(g))
 }
 
 func newStoreStatsCmd(g *globals) *cobra.Command {
