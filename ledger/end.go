@@ -59,6 +59,44 @@ func Forget(ctx context.Context, tx db.Tx, key Key, now time.Time) error {
 	return nil
 }
 
+// Forgotten lists the mails whose records were emptied.
+func Forgotten(ctx context.Context, q db.Tx) (keys []Key, err error) {
+	rows, err := q.QueryContext(ctx, `SELECT key FROM mails WHERE forgotten IS NOT NULL ORDER BY key`)
+	if err != nil {
+		return nil, fmt.Errorf("list forgotten mails: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var raw []byte
+		if err := rows.Scan(&raw); err != nil {
+			return nil, fmt.Errorf("list forgotten mails: %w", err)
+		}
+		keys = append(keys, Key(raw))
+	}
+	return keys, rows.Err()
+}
+
+// Contents lists the hashes of what a record names: its parts, and the blob of its
+// skeleton. It reads the oldest of databases.
+func Contents(ctx context.Context, q db.Tx, key Key) (sums [][32]byte, err error) {
+	rows, err := q.QueryContext(ctx, `SELECT sha256 FROM parts WHERE mail = $1
+		UNION SELECT skeleton_blob FROM mails WHERE key = $1 AND skeleton_blob IS NOT NULL`, key[:])
+	if err != nil {
+		return nil, fmt.Errorf("contents of mail %s: %w", key, err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var raw []byte
+		var sum [32]byte
+		if err := rows.Scan(&raw); err != nil {
+			return nil, fmt.Errorf("contents of mail %s: %w", key, err)
+		}
+		copy(sum[:], raw)
+		sums = append(sums, sum)
+	}
+	return sums, rows.Err()
+}
+
 // SameAddress tells whether an address is the one that is meant, or in the domain
 // that is meant by @domain. Case does not matter.
 func SameAddress(meant, address string) bool {

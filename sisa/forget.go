@@ -5,6 +5,7 @@ package sisa
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -74,6 +75,41 @@ func (k *Keeper) Forget(ctx context.Context, key ledger.Key, act Act) (f Forgott
 		}
 	}
 	return f, nil
+}
+
+// ForgetAgain forgets mails that were forgotten before, in a database that was
+// restored from an older backup: whatever holds them there, that is over. Those
+// that it does not have, or has forgotten, are passed over. It tells how many were
+// forgotten; their files go with the next garbage collection.
+func (k *Keeper) ForgetAgain(ctx context.Context, keys []ledger.Key, act Act) (forgotten int, err error) {
+	for part := range slices.Chunk(keys, changesAtOnce) {
+		facts := make([]*Oblivion, len(part))
+		n := 0
+		err := k.DB.Commit(context.WithoutCancel(ctx), nil, func(ctx context.Context, tx db.Tx) error {
+			n = 0
+			for i, key := range part {
+				facts[i] = &Oblivion{Mail: key, At: k.Now(), Act: act}
+				m, err := ledger.Get(ctx, tx, key)
+				if errors.Is(err, ledger.ErrNotFound) || err == nil && !m.Forgotten.IsZero() {
+					continue
+				}
+				if err == nil {
+					err = forget(ctx, tx, key, facts[i].At, k.Forgets)
+				}
+				if err != nil {
+					return err
+				}
+				db.Also(ctx, db.Fact{Kind: "forget", Data: facts[i]})
+				n++
+			}
+			return nil
+		})
+		if err != nil {
+			return forgotten, err
+		}
+		forgotten += n
+	}
+	return forgotten, nil
 }
 
 // forget empties all that is kept about a mail in the database.

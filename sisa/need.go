@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"cloakroom/internal/db"
+	"cloakroom/sisa/blob"
 )
 
 // Need is a reason to keep a blob.
@@ -66,4 +67,29 @@ func (n needs) held(ctx context.Context, q db.Tx, sum [32]byte) (bool, error) {
 		return false, fmt.Errorf("who needs blob %x: %w", sum, err)
 	}
 	return holds != 0, nil
+}
+
+// Stored lists every blob that a database names, by hash: those with a row, and
+// those that mails need whose row was lost.
+func Stored(ctx context.Context, q db.Tx) ([]blob.Ref, error) {
+	rows, err := q.QueryContext(ctx, `SELECT sha256, MAX(size) FROM (
+		SELECT sha256, size FROM blobs
+		UNION ALL SELECT p.sha256, p.size FROM parts p JOIN mails m ON m.key = p.mail WHERE (p.linked = 1 OR p.cut = 1) AND m.retired IS NULL
+		UNION ALL SELECT skeleton_blob, skeleton_stored FROM mails WHERE skeleton_blob IS NOT NULL AND retired IS NULL
+		) named GROUP BY sha256 ORDER BY sha256`)
+	if err != nil {
+		return nil, fmt.Errorf("list what is stored: %w", err)
+	}
+	defer rows.Close()
+	var out []blob.Ref
+	for rows.Next() {
+		var raw []byte
+		var ref blob.Ref
+		if err := rows.Scan(&raw, &ref.Size); err != nil {
+			return nil, fmt.Errorf("list what is stored: %w", err)
+		}
+		copy(ref.SHA256[:], raw)
+		out = append(out, ref)
+	}
+	return out, rows.Err()
 }

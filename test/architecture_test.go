@@ -27,7 +27,7 @@ var layers = [][]string{
 	// the order of work for one message
 	{"flow"},
 	// concepts that remember
-	{"sisa", "vault", "archive", "ledger", "policy/directory", "internal/jobs", "internal/submit"},
+	{"sisa", "vault", "archive", "ledger", "policy/directory", "internal/backup", "internal/jobs", "internal/submit"},
 	// decisions
 	{"policy", "policy/forward", "vault/name", "internal/mtasetup"},
 	// bytes, and where they rest

@@ -81,7 +81,7 @@ func parts(g *globals) []part {
 	return []part{
 		{"The daemon, and mail on its way", []*cobra.Command{newServeCmd(g), newPauseCmd(g), newResumeCmd(g), newReportCmd(g), newDoctorCmd(g), newFilterCmd(g)}},
 		{"Setting it up", []*cobra.Command{newConfigCmd(g), newSetupCmd(g), newPolicyCmd(g), newDirectoryCmd(g), newCoexistenceCmd(g)}},
-		{"What was stored and sent on", []*cobra.Command{newLinksCmd(g), newStoreCmd(g), newVaultCmd(g), newQueueCmd(g)}},
+		{"What was stored and sent on", []*cobra.Command{newLinksCmd(g), newStoreCmd(g), newVaultCmd(g), newQueueCmd(g), newBackupCmd(g), newRestoreCmd(g)}},
 		{"Who did what, and who may", []*cobra.Command{newAuditCmd(g), newLogCmd(g), newAdminCmd(g)}},
 		{partOthers, []*cobra.Command{newVersionCmd(g)}},
 	}

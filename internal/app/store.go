@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"cloakroom/flow"
+	"cloakroom/internal/backup"
 	"cloakroom/internal/config"
 	"cloakroom/internal/db"
 	"cloakroom/internal/diskspace"
@@ -82,6 +83,9 @@ const (
 
 // openStore opens the data directory; a frozen schema is not changed.
 func openStore(ctx context.Context, cfg *config.Config, create, frozen bool, log *slog.Logger) (*Store, error) {
+	if _, err := os.Stat(filepath.Join(cfg.Data, backup.UnfinishedName)); err == nil {
+		return nil, fmt.Errorf("a backup is being restored into %s, or that was cut off: run 'cloakroom restore' again", cfg.Data)
+	}
 	path := filepath.Join(cfg.Data, databaseName)
 	st, err := os.Stat(path)
 	exists := err == nil && !emptied(st, path)

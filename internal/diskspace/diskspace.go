@@ -43,6 +43,12 @@ func Of(folder string) (Usage, error) {
 	return u, err
 }
 
+// Device tells file systems apart by a folder on them.
+func Device(folder string) (uint64, error) {
+	_, device, err := look(folder)
+	return device, err
+}
+
 // look tells besides which file system it is.
 func look(folder string) (u Usage, device uint64, err error) {
 	var fs unix.Statfs_t
