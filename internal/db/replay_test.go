@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-var addsSchema = Migration{"adds-1", `CREATE TABLE adds (n BIGINT NOT NULL, parent BIGINT)`}
+var addsSchema = Migration{Name: "adds-1", SQL: `CREATE TABLE adds (n BIGINT NOT NULL)`}
 
 // addsIn opens a database with its journal beside it.
 func addsIn(t *testing.T, dir, name string) *DB {
