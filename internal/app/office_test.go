@@ -190,7 +190,6 @@ var (
 		"jobs":        {"attempts", "not_before", "lease_until", "node", "fence", "since"},
 		"job_targets": {"failures", "probe", "probe_at", "last_error", "changed"},
 		"uploads":     {"sent"},
-		"links":       {"guard"},
 	}
 	about = map[string][]string{"blobs": {"created", "used"}, "jobs": {"created", "updated"}}
 	// unjournalled are tables that begin anew: sums for `cloakroom report`, which
