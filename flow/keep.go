@@ -148,9 +148,12 @@ func (m *Mail) commit(ctx context.Context, copies, uploads []jobs.Job) (sisa.Gra
 		entry = append(entry, db.Fact{Kind: "job", Data: j})
 	}
 	err := m.engine.DB.Commit(ctx, entry, func(ctx context.Context, tx db.Tx) error {
-		if _, err := ledger.Put(ctx, tx, record); err != nil {
+		existed, err := ledger.Put(ctx, tx, record)
+		if err != nil {
 			return err
 		}
+		wish := wish
+		wish.Fresh = !existed
 		for _, ref := range used {
 			if err := sisa.Use(ctx, tx, ref.SHA256, ref.Size, wish.Now); err != nil {
 				return err

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"cloakroom/internal/db"
@@ -83,8 +85,8 @@ func Put(ctx context.Context, tx db.Tx, m *Mail) (existed bool, err error) {
 			return true, err
 		}
 	}
-	for i := range m.Parts {
-		if err := putPart(ctx, tx, m.Key, &m.Parts[i]); err != nil {
+	for parts := range slices.Chunk(m.Parts, len(insertParts)) {
+		if err := putParts(ctx, tx, m.Key, parts); err != nil {
 			return !inserted, err
 		}
 	}
@@ -185,13 +187,35 @@ func markLinked(ctx context.Context, tx db.Tx, m *Mail) error {
 	return nil
 }
 
-func putPart(ctx context.Context, tx db.Tx, key Key, p *Part) error {
-	_, err := tx.ExecContext(ctx, `INSERT INTO parts (mail, part, name, type, sniffed, size, sha256, span_start, span_end,
-		layout, cut, linked, rule) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
-		key[:], p.Index, clean(p.Name), clean(p.Type), p.Sniffed, p.Size, p.SHA256[:], p.Start, p.End,
-		p.Layout, flag(p.Cut), flag(p.Linked), clean(p.Rule))
-	if err != nil {
-		return fmt.Errorf("record part %d of mail %s: %w", p.Index, key, err)
+// partColumns is how many values a part has in the table.
+const partColumns = 13
+
+// insertParts are the statements that insert one part, two, and so on: a statement
+// costs more than a row, and most mails have a few parts.
+var insertParts = func() (texts [8]string) {
+	var rows []string
+	for n := range texts {
+		values := make([]string, partColumns)
+		for i := range values {
+			values[i] = fmt.Sprintf("$%d", n*partColumns+i+1)
+		}
+		rows = append(rows, "("+strings.Join(values, ", ")+")")
+		texts[n] = `INSERT INTO parts (mail, part, name, type, sniffed, size, sha256, span_start, span_end,
+			layout, cut, linked, rule) VALUES ` + strings.Join(rows, ", ")
+	}
+	return texts
+}()
+
+// putParts inserts as many parts as insertParts knows of, at most.
+func putParts(ctx context.Context, tx db.Tx, key Key, parts []Part) error {
+	args := make([]any, 0, len(parts)*partColumns)
+	for i := range parts {
+		p := &parts[i]
+		args = append(args, key[:], p.Index, clean(p.Name), clean(p.Type), p.Sniffed, p.Size, p.SHA256[:], p.Start, p.End,
+			p.Layout, flag(p.Cut), flag(p.Linked), clean(p.Rule))
+	}
+	if _, err := tx.ExecContext(ctx, insertParts[len(parts)-1], args...); err != nil {
+		return fmt.Errorf("record parts %d to %d of mail %s: %w", parts[0].Index, parts[len(parts)-1].Index, key, err)
 	}
 	return nil
 }

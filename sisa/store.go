@@ -85,6 +85,7 @@ type Wish struct {
 	Life  time.Duration // 0 is forever
 	Now   time.Time
 	Guard Guard
+	Fresh bool // the mail's record was made in this transaction: it has no link yet
 }
 
 func (w Wish) expires() time.Time {
@@ -111,9 +112,13 @@ func Offer(key []byte, w Wish, generation uint32) Grant {
 // more than before where that is wished now, never for less, unless an
 // administrator said who may open it.
 func Issue(ctx context.Context, tx db.Tx, key []byte, w Wish) (Grant, error) {
-	old, live, err := latest(ctx, tx, key, w)
-	if err != nil {
-		return Grant{}, fmt.Errorf("look for the link of mail %s: %w", w.Mail, err)
+	var old Grant
+	live := false
+	if !w.Fresh {
+		var err error
+		if old, live, err = latest(ctx, tx, key, w); err != nil {
+			return Grant{}, fmt.Errorf("look for the link of mail %s: %w", w.Mail, err)
+		}
 	}
 	if live && slices.Equal(old.Parts, w.Parts) {
 		return prolong(ctx, tx, old, w)
