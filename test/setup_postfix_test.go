@@ -27,15 +27,15 @@ type attachable struct {
 	t                         *testing.T
 	p                         *testserver.Postfix
 	d                         *daemon
-	inward, outward           string // listeners
+	inward, outward, filtered string // listeners
 	scanner, verifier, signer string // milters
 	env                       []string
 }
 
 func newAttachable(t *testing.T) *attachable {
 	t.Helper()
-	ports := freePorts(t, 2)
-	a := &attachable{t: t, inward: address(ports[0]), outward: address(ports[1]),
+	ports := freePorts(t, 3)
+	a := &attachable{t: t, inward: address(ports[0]), outward: address(ports[1]), filtered: address(ports[2]),
 		scanner: startMarker(t, "scanner"), verifier: startMarker(t, "verifier"), signer: startMarker(t, "signer")}
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
@@ -46,6 +46,8 @@ func newAttachable(t *testing.T) *attachable {
 		Services: []string{
 			fmt.Sprintf("%d inet n - y - - smtpd", ports[0]),
 			fmt.Sprintf("%s inet n - y - - smtpd -o milter_macro_daemon_name=ORIGINATING -o smtpd_milters=%s,%s", a.outward, a.scanner, a.signer),
+			// Takes mail back from a content filter after the queue.
+			a.filtered + " inet n - y - - smtpd -o content_filter= -o receive_override_options=no_unknown_recipient_checks,no_header_body_checks",
 		},
 	})
 	if err != nil {
@@ -185,6 +187,7 @@ func TestSetupPostfixPutsCloakroomInItsPlaceAndTakesItOut(t *testing.T) {
 	kept := a.arrives(a.inward, true, "scanner attachment", "verifier attachment")
 	a.arrives(a.outward, true, "scanner attachment", "signer link")
 	a.arrives("", true, "signer link")
+	a.arrives(a.filtered, false, "scanner attachment", "verifier attachment")
 
 	stdout, stderr, code = a.setup("--undo", "--reload", "--json")
 	var undone struct {

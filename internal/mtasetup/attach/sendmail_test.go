@@ -140,6 +140,10 @@ func TestSendmailBlockIsMadeIntoSendmailCF(t *testing.T) {
 	if _, again, err := f.apply(set); err != nil || len(again.Changes)+len(again.Backups) > 0 || !maps.Equal(f.files(), after) {
 		t.Errorf("a second run did %+v, %v", again, err)
 	}
+	set.Listen = "unix:/run/cloakroom/milter.sock"
+	if _, _, err := f.apply(set); err != nil || f.configured("Xcloakroom, S=unix:/run/cloakroom/milter.sock,.*") == "" || strings.Count(f.files()[macrosFile], "INPUT_MAIL_FILTER(`cloakroom'") != 1 {
+		t.Errorf("another milter.listen: %v\n%s", err, f.files()[macrosFile])
+	}
 	u, err := f.Undo(t.Context())
 	if err != nil || !u.Exact || len(u.Left) > 0 {
 		t.Errorf("undone %+v, %v", u, err)
@@ -195,6 +199,30 @@ func TestSendmailUndoKeepsEdits(t *testing.T) {
 	}
 	if f.configured("Xcloakroom.*") != "" || f.configured("O MaxMessageSize=209715200") == "" {
 		t.Error("sendmail.cf was not made anew")
+	}
+}
+
+// TestSendmailRunThatWasCutOffIsUndone takes back a run whose record and block were
+// written, and whose sendmail.cf was not made.
+func TestSendmailRunThatWasCutOffIsUndone(t *testing.T) {
+	t.Parallel()
+	f := newMailFolder(t, "")
+	if _, _, err := f.apply(someSettings); err != nil {
+		t.Fatal(err)
+	}
+	r, err := f.record()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range r.Files {
+		r.Files[i].After = ""
+	}
+	if err := errors.Join(f.keep(r), os.WriteFile(f.file(madeFile), []byte(f.before[madeFile]), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	u, err := f.Undo(t.Context())
+	if err != nil || !u.Exact || len(u.Left) > 0 || !maps.Equal(f.files(), f.before) {
+		t.Errorf("undone %+v, %v; files %v", u, err, slices.Sorted(maps.Keys(f.files())))
 	}
 }
 

@@ -47,6 +47,8 @@ func (s *Sendmail) takeOut(ctx context.Context, m *mtasetup.SendmailMachine, rec
 	switch {
 	case exact:
 		rest = string(original)
+	case found && s.isOriginal(record.file(macrosFile), rest):
+		exact = true // a run that was cut off before sendmail.cf was made
 	case found:
 		u.Exact = false
 		for _, c := range record.Changes {
@@ -89,6 +91,11 @@ func (s *Sendmail) original(f *RecordedFile, now string) ([]byte, bool) {
 	}
 	content, err := os.ReadFile(s.file(f.Backup))
 	return content, err == nil && digest(content) == f.Before
+}
+
+// isOriginal tells that a file would be what it was before the first run.
+func (s *Sendmail) isOriginal(f *RecordedFile, text string) bool {
+	return f != nil && f.Backup != "" && f.Before == digest([]byte(text))
 }
 
 // tidy removes the record, and the backups where they are of no use any more.

@@ -80,9 +80,18 @@ func (u *undoing) files(ctx context.Context, now snapshot) error {
 		}
 		u.done.Restored = append(u.done.Restored, changes...)
 	}
-	if len(single) > 0 {
-		u.done.Exact = false
-		return u.values(ctx, single)
+	if len(single) == 0 {
+		return nil
+	}
+	if err := u.values(ctx, single); err != nil {
+		return err
+	}
+	after, err := u.p.snapshot()
+	if err != nil {
+		return err
+	}
+	for _, f := range u.record.Files {
+		u.done.Exact = u.done.Exact && f.Backup != "" && f.Before == digest(after[f.Name])
 	}
 	return nil
 }
