@@ -36,6 +36,8 @@ type tap struct {
 	// closed is called once by Close, with what ended the reading.
 	closed func(error)
 
+	acknowledge func() // see acknowledger; nil where there is no need
+
 	idle    time.Duration // how long a packet may be awaited
 	packet  time.Duration // how long it may take to arrive, and the first to come
 	buf     []byte        // the current packet
@@ -55,7 +57,7 @@ type tap struct {
 }
 
 func newTap(conn net.Conn, idle time.Duration) *tap {
-	t := &tap{Conn: conn, idle: idle, packet: packetTimeout}
+	t := &tap{Conn: conn, idle: idle, packet: packetTimeout, acknowledge: acknowledger(conn)}
 	t.r = bufio.NewReaderSize(source{t}, readBuffer)
 	t.w = bufio.NewWriterSize(sink{t}, writeBuffer)
 	return t
@@ -193,6 +195,14 @@ func (t *tap) Close() error {
 type source struct{ t *tap }
 
 func (s source) Read(p []byte) (int, error) {
+	n, err := s.read(p)
+	if n > 0 && s.t.acknowledge != nil {
+		s.t.acknowledge()
+	}
+	return n, err
+}
+
+func (s source) read(p []byte) (int, error) {
 	t := s.t
 	if t.watching {
 		return t.Conn.Read(p)
