@@ -7,9 +7,10 @@ import (
 	"time"
 )
 
-// maxLine is the longest line that may be made, in bytes without its end (RFC
-// 5322 section 2.1.1); MTAs break longer ones.
-const maxLine = 998
+// maxLine is the longest line that may be made, in bytes without its end. MTAs
+// break longer ones: Postfix above 998 (RFC 5322 section 2.1.1), Sendmail from 990
+// on (L= of its SMTP mailers).
+const maxLine = 980
 
 // Notice is the block that tells the reader where the attachments are.
 type Notice struct {

@@ -22,8 +22,14 @@ type conversation struct {
 // converse connects to a listener from an address of this machine and greets.
 func (w *sendmailWorld) converse(t *testing.T, listener, ip string) *conversation {
 	t.Helper()
+	return conversationWith(t, address(w.port[listener]), ip)
+}
+
+// conversationWith connects to a server.
+func conversationWith(t *testing.T, addr, ip string) *conversation {
+	t.Helper()
 	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(ip)}, Timeout: 10 * time.Second}
-	conn, err := dialer.Dial("tcp", address(w.port[listener]))
+	conn, err := dialer.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,25 +19,8 @@ import (
 func TestSendmailSessionOfSeveralMessages(t *testing.T) {
 	w := throughSendmail(t)
 	c := w.converse(t, usual, ours)
-	linked := func(to string, seed int64) (msg, content []byte) {
-		content = random(8000, seed)
-		return toCRLF(compose(alice, []string{to}, "session", file{"plan.pdf", "application/pdf", content})), content
-	}
-	c.envelope(alice, bob, carol)
-	c.say(250, "RSET")
-	first, firstContent := linked(bob, 3101)
-	c.envelope(alice, bob)
-	c.data(250, first)
-	c.envelope(alice, carol)
-	c.say(250, "EHLO again.acmecorp.test") // RFC 5321 section 4.1.4: as RSET
-	program := toCRLF(compose(alice, []string{bob}, "program", file{"setup.exe", "application/octet-stream", random(3000, 3102)}))
-	c.envelope(alice, bob)
-	c.data(554, program)
-	second, secondContent := linked(carol, 3103)
-	c.envelope(alice, carol)
-	c.data(250, second)
+	first, firstContent, second, secondContent := severalMessages(c)
 	c.say(221, "QUIT")
-
 	one, two := w.arrived(t, messageID(t, first), 1)[0], w.arrived(t, messageID(t, second), 1)[0]
 	checkLinked(t, one, firstContent)
 	checkLinked(t, two, secondContent)

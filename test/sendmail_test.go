@@ -57,18 +57,11 @@ func TestMailThroughSendmailBecomesLinks(t *testing.T) {
 func TestSendmailTakesALargeNewBody(t *testing.T) {
 	w := throughSendmail(t)
 	content := random(10<<20, 3010)
-	var text strings.Builder
-	for i := 0; text.Len() < 25<<20; i++ {
-		fmt.Fprintf(&text, ".%d a line of a long text, with \x80\xe9\n", i)
-	}
-	msg := compose(alice, []string{bob}, "long", file{"plan.pdf", "application/pdf", content})
-	parts := bytes.SplitAfterN(msg, []byte("--=_test\n"), 2)
-	long := "Content-Type: text/x-log\nContent-Transfer-Encoding: 8bit\n\n" + text.String() + "--=_test\n"
-	msg = []byte(strings.ReplaceAll(string(slices.Concat(parts[0], []byte(long), parts[1])), "\n", "\r\n"))
-	w.mail(t, usual, ours, alice, []string{bob}, msg)
+	msg, stays := longText(content)
+	w.mail(t, usual, ours, alice+" BODY=8BITMIME", []string{bob}, msg)
 	m := w.arrived(t, messageID(t, msg), 1)[0]
 	checkLinked(t, m, content)
-	if !bytes.Contains(m.Data, []byte(strings.ReplaceAll(text.String(), "\n", "\r\n"))) {
+	if !bytes.Contains(m.Data, []byte(stays)) {
 		t.Error("the long text is not what was sent")
 	}
 }

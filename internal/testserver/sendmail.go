@@ -3,6 +3,7 @@ package testserver
 // A private Sendmail.
 
 import (
+	"bytes"
 	"context"
 	_ "embed"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -137,7 +139,7 @@ func startSendmail(ctx context.Context, programs *sendmailPrograms, opt Sendmail
 	err = s.guard.waitReady(ctx, sendmailReadyTimeout, func() bool {
 		log := s.Log()
 		taken = strings.Contains(log, "cannot bind")
-		return taken || strings.Contains(log, "started as:") // logged when all listeners are bound
+		return taken || strings.Contains(log, "started as:") && s.listens(opt)
 	})
 	if taken {
 		err = errPortTaken
@@ -146,6 +148,32 @@ func startSendmail(ctx context.Context, programs *sendmailPrograms, opt Sendmail
 		return nil, errors.Join(fmt.Errorf("%w; its log: %q", explainEnd(err, port), s.Log()), s.Stop())
 	}
 	return s, nil
+}
+
+// listenerPort is the port in a value of DAEMON_OPTIONS.
+var listenerPort = regexp.MustCompile(`Port=(\d+)`)
+
+// listens tells whether all listeners do, which no line of the log tells. It does
+// not connect: a milter would see that.
+func (s *Sendmail) listens(opt SendmailOptions) bool {
+	table, err := os.ReadFile("/proc/net/tcp")
+	if err != nil {
+		return true // whoever connects will see
+	}
+	ports := []int{s.port}
+	for _, l := range opt.Listeners {
+		if m := listenerPort.FindStringSubmatch(l); m != nil {
+			port, _ := strconv.Atoi(m[1]) // digits
+			ports = append(ports, port)
+		}
+	}
+	for _, port := range ports {
+		// local address, remote address, state: 0A is LISTEN (proc(5))
+		if !bytes.Contains(table, fmt.Appendf(nil, ":%04X 00000000:0000 0A ", port)) {
+			return false
+		}
+	}
+	return true
 }
 
 // launch writes the configuration and starts the daemon under a guard.
