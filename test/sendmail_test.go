@@ -53,10 +53,10 @@ func TestMailThroughSendmailBecomesLinks(t *testing.T) {
 	}
 }
 
-// A body of many packets: 10 MB become a link, and 25 MB stay beside it.
+// A body of many packets: 1 MB becomes a link, and 25 MB stay beside it.
 func TestSendmailTakesALargeNewBody(t *testing.T) {
 	w := throughSendmail(t)
-	content := random(10<<20, 3010)
+	content := random(1<<20, 3010)
 	msg, stays := longText(content)
 	w.mail(t, usual, ours, alice+" BODY=8BITMIME", []string{bob}, msg)
 	m := w.arrived(t, messageID(t, msg), 1)[0]

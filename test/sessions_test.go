@@ -108,7 +108,7 @@ func TestPostfixSessions(t *testing.T) {
 		t.Errorf("the name changed:\n%.1000q", m.Data)
 	}
 
-	content = random(10<<20, 3106)
+	content = random(1<<20, 3106)
 	long, stays := longText(content)
 	c.envelope(alice+" BODY=8BITMIME", bob)
 	c.data(250, long)
