@@ -41,6 +41,7 @@ rules:
 `
 
 func TestAHashedLogNamesNobody(t *testing.T) {
+	t.Parallel()
 	base := t.TempDir()
 	d := newDaemon(t, fmt.Sprintf(loggedConfig, base))
 	d.start()
@@ -105,6 +106,7 @@ func TestAHashedLogNamesNobody(t *testing.T) {
 
 // One line tells what became of a mail, and how long each step took.
 func TestOneLineSumsUpEachMail(t *testing.T) {
+	t.Parallel()
 	d := newDaemon(t, linkAll)
 	d.start()
 	p := startPostfix(t, d.MilterAddr)

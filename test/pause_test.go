@@ -32,6 +32,7 @@ func bodyOf(msg []byte) string {
 }
 
 func TestPauseLetsMailPassAtOnceAndLinksGoOn(t *testing.T) {
+	t.Parallel()
 	port := strconv.Itoa(freePorts(t, 1)[0])
 	d := newDaemon(t, "admin: {listen: 127.0.0.1:"+port+"}\n"+linkAll+
 		"  - name: no circulars\n    if: subject.contains('circular')\n    reject: {}\n")
@@ -124,6 +125,7 @@ func assertPaused(t *testing.T, admin, gauge string) {
 }
 
 func TestPauseEndsByItself(t *testing.T) {
+	t.Parallel()
 	d := newDaemon(t, linkAll)
 	d.start()
 	p := startPostfix(t, d.running.MilterAddr())
@@ -149,6 +151,7 @@ func TestPauseEndsByItself(t *testing.T) {
 // The file alone is the brake: made by hand, unreadable, or with the database
 // broken, it holds.
 func TestPauseWorksWhenLittleElseDoes(t *testing.T) {
+	t.Parallel()
 	d := newDaemon(t, linkAll)
 	d.start()
 	p := startPostfix(t, d.running.MilterAddr())
