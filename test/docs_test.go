@@ -216,13 +216,34 @@ func checkCommands(t *testing.T, where, text string) {
 	}
 }
 
-var linkTarget = regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
+var (
+	linkTarget = regexp.MustCompile(`\]\(([^)#:]*)(#[^)]*)?\)`)
+	heading    = regexp.MustCompile(`(?m)^#{1,6} (.+)$`)
+	notInSlug  = regexp.MustCompile(`[^\p{L}\p{N} _-]`)
+)
 
 func checkLinks(t *testing.T, name, text string) {
 	t.Helper()
 	for _, m := range linkTarget.FindAllStringSubmatch(text, -1) {
-		if _, err := os.Stat(filepath.Join(root, path.Dir(name), m[1])); err != nil {
+		target := filepath.Join(root, path.Dir(name), m[1])
+		if m[1] == "" {
+			target = filepath.Join(root, name)
+		}
+		content, err := os.ReadFile(target)
+		if info, statErr := os.Stat(target); statErr != nil || err != nil && !info.IsDir() {
 			t.Errorf("%s: the link to %s leads nowhere", name, m[1])
+			continue
+		}
+		if m[2] == "" {
+			continue
+		}
+		found := false
+		for _, h := range heading.FindAllStringSubmatch(string(content), -1) {
+			slug := strings.ReplaceAll(notInSlug.ReplaceAllString(strings.ToLower(h[1]), ""), " ", "-")
+			found = found || "#"+slug == m[2]
+		}
+		if !found {
+			t.Errorf("%s: %s has no heading %s", name, m[1], m[2])
 		}
 	}
 }
