@@ -67,14 +67,23 @@ func (b *sendmail) listeners() []sendmailListener {
 		}
 	}
 	var out []sendmailListener
-	mine := slices.DeleteFunc(calls(b.old), func(c call) bool { return c.name != "DAEMON_OPTIONS" })
 	for _, v := range values {
-		if !slices.ContainsFunc(mine, func(c call) bool { return c.arg(0) == v }) {
-			out = append(out, b.listener(v))
+		if l := b.listener(v); !b.planned(l) {
+			out = append(out, l)
 		}
 	}
 	return out
 }
+
+// planned tells a listener that an earlier run put into our block for Cloakroom's
+// own sake.
+func (b *sendmail) planned(l sendmailListener) bool {
+	inBlock := slices.ContainsFunc(calls(b.old), func(c call) bool { return c.name == "DAEMON_OPTIONS" && c.arg(0) == l.text })
+	return inBlock && (l.name == ownListener || slices.ContainsFunc(b.set.Routes, func(r Route) bool { return r.Daemon == l.name }))
+}
+
+// ownListener is the name of the listener for Cloakroom's own mail.
+const ownListener = "cloakroom-own"
 
 func (b *sendmail) listener(value string) sendmailListener {
 	l := sendmailListener{text: strings.TrimSpace(value), port: "25", purpose: "other hosts"}
@@ -186,13 +195,37 @@ func (b *sendmail) ownLists(listeners []sendmailListener) {
 		case l.own && len(l.filters) == 0 && !l.copies:
 			b.remark(Warning, "DAEMON_OPTIONS Name=%s has an empty InputMailFilters: its mail passes without Cloakroom", l.name)
 			continue
-		case reason != "":
+		case reason == "":
+			reason = "Cloakroom is not in the one it has"
+		default:
 			reason = "Cloakroom stands " + reason
 		}
-		b.step(Step{Lines: []string{"DAEMON_OPTIONS(`" + withFilters(l.text, wanted) + "')dnl"},
-			Reason: sentence(fmt.Sprintf("The line of the listener %s (%s) in sendmail.mc needs a list of its own, as here", l.name, l.purpose), "") + " " + reason + "."})
+		lines, what := b.ownLine(l, listeners)
+		b.step(Step{Lines: append(lines, "DAEMON_OPTIONS(`"+withFilters(l.text, wanted)+"')dnl"),
+			Reason: fmt.Sprintf("%s %s (%s) needs a list of its own in sendmail.mc, as here. %s.", what, l.name, l.purpose, reason)})
 	}
 }
+
+// ownLine tells what a line of its own for a listener takes beside it: Sendmail's
+// own listeners are there without one, until others are named.
+func (b *sendmail) ownLine(l sendmailListener, listeners []sendmailListener) (lines []string, what string) {
+	if slices.ContainsFunc(b.calls, func(c call) bool { return c.name == "DAEMON_OPTIONS" && strings.TrimSpace(c.arg(0)) == l.text }) {
+		return nil, "The line of the listener"
+	}
+	if l.text == defaultMSA {
+		lines = append(lines, "FEATURE(`no_default_msa')dnl")
+	}
+	named := strings.Contains(strings.Join(b.lines, "\n"), "DAEMON_OPTIONS(") || slices.ContainsFunc(b.calls, func(c call) bool { return c.name == "DAEMON_OPTIONS" })
+	for _, other := range listeners {
+		if !named && other.port == "25" {
+			lines = append(lines, "DAEMON_OPTIONS(`"+other.text+"')dnl")
+		}
+	}
+	return lines, "Sendmail's own listener"
+}
+
+// defaultMSA is what sendmail.cf has without FEATURE(`no_default_msa').
+const defaultMSA = "Port=587, Name=MSA, M=E"
 
 // mixed tells that one list cannot serve mail from outside and of our users: a
 // filter verifies the one and signs the other.
@@ -234,8 +267,8 @@ func (b *sendmail) newListeners(listeners []sendmailListener) {
 	} else if ok && loopback(host) {
 		signers := b.signers()
 		lines = append(lines, wrap("dnl #", "Mail that Cloakroom sends itself (submit.smtp). No filter of Cloakroom's here, or copies would be divided again.")...)
-		lines = append(lines, "DAEMON_OPTIONS(`Name=cloakroom-own, Family=inet, Addr=127.0.0.1, Port="+port+", InputMailFilters="+strings.Join(signers, ";")+"')dnl")
-		b.seen("cloakroom-own (port "+port+")", "Cloakroom's own mail", signers)
+		lines = append(lines, "DAEMON_OPTIONS(`Name="+ownListener+", Family=inet, Addr=127.0.0.1, Port="+port+", InputMailFilters="+strings.Join(signers, ";")+"')dnl")
+		b.seen(ownListener+" (port "+port+")", "Cloakroom's own mail", signers)
 	}
 	lines = append(lines, b.gateways(listeners)...)
 	if len(lines) == 0 {
@@ -243,7 +276,11 @@ func (b *sendmail) newListeners(listeners []sendmailListener) {
 	}
 	if !slices.ContainsFunc(b.calls, func(c call) bool { return c.name == "DAEMON_OPTIONS" }) {
 		b.lines = append(b.lines, wrap("dnl #", "Sendmail's listener on port 25, which is there without a word only as long as no other is named.")...)
-		b.lines = append(b.lines, "DAEMON_OPTIONS(`Name=MTA')dnl")
+		for _, l := range listeners {
+			if l.port == "25" {
+				b.lines = append(b.lines, "DAEMON_OPTIONS(`"+l.text+"')dnl")
+			}
+		}
 	}
 	b.lines = append(b.lines, lines...)
 }

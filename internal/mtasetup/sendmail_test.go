@@ -87,6 +87,21 @@ func TestSendmailFilterByHandIsLeftAsItIs(t *testing.T) {
 	}
 }
 
+func TestSendmailListenersWithoutALineGetOneThatKeepsTheOthers(t *testing.T) {
+	mc := strings.ReplaceAll(someMC, "DAEMON_OPTIONS(`Name=MTA, Port=smtp')dnl\n", "INPUT_MAIL_FILTER(`opendkim', `S=inet:12301@localhost')dnl\n")
+	config := "DZ8.17.1\nO InputMailFilters=opendkim, clamav\nO DaemonPortOptions=Name=MTA\nO DaemonPortOptions=Port=587, Name=MSA, M=E\nXclamav, S=local:/run/clamav.sock\nXopendkim, S=inet:12301@localhost\n"
+	p, _ := planned(t, listening, mc, config, Options{})
+	want := []string{"FEATURE(`no_default_msa')dnl", "DAEMON_OPTIONS(`Name=MTA')dnl", "DAEMON_OPTIONS(`Port=587, Name=MSA, M=E, InputMailFilters=opendkim;clamav;cloakroom')dnl"}
+	if !slices.ContainsFunc(p.Steps, func(s Step) bool {
+		return slices.Equal(s.Lines, want) && strings.HasPrefix(s.Reason, "Sendmail's own listener MSA (our users)")
+	}) {
+		t.Errorf("%+v", p.Steps)
+	}
+	if !strings.Contains(remarks(p, Warning), "list the scanner first") {
+		t.Errorf("the signer stands before the scanner, and nobody says so: %+v", p.Remarks)
+	}
+}
+
 func TestSendmailCoexistenceTellsListenersAndTables(t *testing.T) {
 	set := Settings{Listen: listening.Listen, Submit: "127.0.0.1:10026", Routes: []Route{{Domain: "acmecorp.com", Alternate: "gapps.acmecorp.com", Daemon: "gapps-in",
 		Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, SRSDomain: "srs.acmecorp.com"}}}

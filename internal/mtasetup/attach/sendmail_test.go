@@ -166,8 +166,18 @@ func TestSendmailWithoutListenersKeepsItsOwn(t *testing.T) {
 	if err := os.Remove(f.file(madeFile)); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := f.apply(someSettings); err != nil {
+	plan, _, err := f.apply(someSettings)
+	if err != nil {
 		t.Fatal(err)
+	}
+	again, done, err := f.apply(someSettings)
+	if err != nil || len(done.Changes) > 0 {
+		t.Errorf("a second run did %+v, %v", done, err)
+	}
+	if !slices.ContainsFunc(again.Listeners, func(l mtasetup.Listener) bool {
+		return l.Service == "MTA (port 25)" && l.Purpose == "the Internet" && l.Ours
+	}) {
+		t.Errorf("mail is seen by %+v, and before by %+v", again.Listeners, plan.Listeners)
 	}
 	for _, want := range []string{"O DaemonPortOptions=Name=MTA", "O DaemonPortOptions=Port=587, Name=MSA, M=E", "O DaemonPortOptions=Name=gapps-in, Port=10025"} {
 		if f.configured(regexp.QuoteMeta(want)) == "" {
@@ -199,6 +209,32 @@ func TestSendmailUndoKeepsEdits(t *testing.T) {
 	}
 	if f.configured("Xcloakroom.*") != "" || f.configured("O MaxMessageSize=209715200") == "" {
 		t.Error("sendmail.cf was not made anew")
+	}
+}
+
+// TestSendmailListenersOfBothFamiliesStay has Sendmail's own two, which are gone
+// when another is named.
+func TestSendmailListenersOfBothFamiliesStay(t *testing.T) {
+	t.Parallel()
+	f := newMailFolder(t, "define(`_NETINET6_', `1')dnl\n")
+	text := regexp.MustCompile("(?m)^DAEMON_OPTIONS.*\n").ReplaceAllString(f.before[macrosFile], "")
+	if err := os.WriteFile(f.file(macrosFile), []byte(text), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	made, err := f.expand(t.Context())
+	if err != nil || os.WriteFile(f.file(madeFile), []byte(made), 0o644) != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := f.apply(someSettings); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"O DaemonPortOptions=Name=MTA-v4, Family=inet", "O DaemonPortOptions=Name=MTA-v6, Family=inet6"} {
+		if !strings.Contains(made, "\n"+want+"\n") || f.configured(want) == "" {
+			t.Errorf("sendmail.cf has no %q", want)
+		}
+	}
+	if _, done, err := f.apply(someSettings); err != nil || len(done.Changes) > 0 {
+		t.Errorf("a second run did %+v, %v", done, err)
 	}
 }
 
