@@ -18,6 +18,9 @@ import (
 // have no order, so that neighbours are as good as any.
 const sampleRun = 4
 
+// sampleIdle is after how many choices of nothing new there is taken to be no more.
+const sampleIdle = 40
+
 // Sampled is what a sample found.
 type Sampled struct {
 	Blobs, Bytes int64 // read
@@ -31,15 +34,16 @@ type Sampled struct {
 func (k *Keeper) Sample(ctx context.Context, blobs, bytes int64) (*Sampled, error) {
 	v := &verifier{k: k, needs: allNeeds(k.Needs), buf: make([]byte, verifyBuffer), begin: time.Now(), out: new(Verification)}
 	s, seen := new(Sampled), make(map[[32]byte]bool)
-	for looked := int64(0); looked < blobs; {
+	idle := 0
+	for looked := int64(0); looked < blobs && idle < sampleIdle; idle++ {
 		refs, err := k.pick(ctx)
-		fresh := 0
 		for i := 0; err == nil && i < len(refs) && looked < blobs; i++ {
 			if seen[refs[i].SHA256] {
 				continue
 			}
 			seen[refs[i].SHA256] = true
-			looked, fresh = looked+1, fresh+1
+			looked++
+			idle = 0
 			err = v.sample(ctx, refs[i], bytes-v.out.Bytes, s)
 		}
 		if ctx.Err() != nil {
@@ -47,9 +51,6 @@ func (k *Keeper) Sample(ctx context.Context, blobs, bytes int64) (*Sampled, erro
 		}
 		if err != nil {
 			return nil, err
-		}
-		if fresh == 0 {
-			break // there are no more, or hardly any
 		}
 	}
 	s.Bytes = v.out.Bytes
