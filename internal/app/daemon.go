@@ -119,6 +119,10 @@ type daemon struct {
 }
 
 func (d *daemon) run(ctx context.Context, cfg *config.Config) error {
+	// Before anybody hears that we are ready: who is told so may send one at once.
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	defer signal.Stop(signals)
 	// The page must answer before the first link can be sent.
 	pages, err := net.Listen("tcp", cfg.Web.Listen)
 	if err != nil {
@@ -145,9 +149,6 @@ func (d *daemon) run(ctx context.Context, cfg *config.Config) error {
 	go d.manager.feed(alive, d.check.run)
 	go d.brake.watch(alive, d.log, func() { d.manager.tell(d.statusLine()) })
 
-	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
-	defer signal.Stop(signals)
 	for {
 		select {
 		case s := <-signals:

@@ -158,7 +158,8 @@ func (d *Doctor) mta(ctx context.Context) []doctor.Line {
 	cfg := d.Ready()
 	p, err := attach.Open(ctx, d.PostfixFolder)
 	if err != nil && d.PostfixFolder == "" && (errors.Is(err, attach.ErrNoPostfix) || errors.Is(err, fs.ErrNotExist)) {
-		return doctor.Sendmail(d.SendmailFile, mtasetup.Reached(cfg.Milter.Listen))
+		set := SetupSettings(cfg)
+		return doctor.Sendmail(d.SendmailFile, mtasetup.Reached(cfg.Milter.Listen), set.Accept && set.LinksOnly)
 	}
 	const fix = "postfix check tells more; --postfix-config names another instance"
 	if err != nil {

@@ -65,7 +65,11 @@ func milterList(plan *mtasetup.Plan, c mtasetup.Change) Line {
 	case before && !after:
 		return warn(applySetup, "%s has Cloakroom, which does not belong there: %s", subject(c), c.Reason)
 	}
-	return warn(applySetup, "%s is %s, and should be %s: %s", subject(c), old(c), c.New, c.Reason)
+	reason := c.Reason
+	if strings.Contains(c.New, "default_action=") && !strings.Contains(*c.Old, "default_action=") {
+		reason += " Until then milter_default_action says what happens to mail while Cloakroom is away."
+	}
+	return warn(applySetup, "%s is %s, and should be %s: %s", subject(c), old(c), c.New, reason)
 }
 
 // names tells whether a list of milters has the one at an address, whatever way it

@@ -27,6 +27,9 @@ func TestPostfix(t *testing.T) {
 			{Kind: mtasetup.Override, Service: "submission/inet", Name: "smtpd_milters", Old: was("inet:localhost:12301,inet:8891@localhost"), New: milter + ",inet:localhost:12301",
 				Reason: "Mail of our users. Cloakroom stands before opendkim (signer), which must sign mail as it leaves."}}},
 			[]want{{Warning, "smtpd_milters of submission/inet is inet:localhost:12301,inet:8891@localhost, and should be " + milter + ",inet:localhost:12301: Mail of our users. Cloakroom stands before opendkim", "setup postfix"}}},
+		"past us when away": {mtasetup.Plan{Changes: []mtasetup.Change{
+			{Kind: mtasetup.Parameter, Name: "smtpd_milters", Old: was(milter), New: "{ " + milter + ", default_action=tempfail }", Reason: "Mail that comes by SMTP."}}},
+			[]want{{Warning, "Until then milter_default_action says what happens to mail while Cloakroom is away", "setup postfix"}}},
 		"on its own mail": {mtasetup.Plan{Changes: []mtasetup.Change{
 			{Kind: mtasetup.Override, Service: "10026/inet", Name: "smtpd_milters", Old: was(milter), New: "", Reason: "copies would be divided again"}}},
 			[]want{{Warning, "smtpd_milters of 10026/inet has Cloakroom, which does not belong there: copies", "setup postfix"}}},
@@ -76,27 +79,30 @@ func TestSendmail(t *testing.T) {
 	const inet, socket = "inet:127.0.0.1:8891", "unix:/run/cloakroom/milter.sock"
 	for name, one := range map[string]struct {
 		text, milter string
+		open         bool // on_error is accept
 		want         want
 	}{
-		"well":                {"O InputMailFilters=clam, cloakroom\nXclam, S=local:/run/clam.sock\nXcloakroom, S=inet:8891@127.0.0.1, F=T, T=C:10s;E:5m\n", inet, want{OK, "cloakroom is the last of InputMailFilters (clam, cloakroom)", ""}},
-		"by a socket":         {"O InputMailFilters=c\nXc, S=local:/run/cloakroom/milter.sock, F=T\n", socket, want{OK, "c is all of InputMailFilters", ""}},
-		"localhost":           {"O InputMailFilters=c\nXc, S=inet:8891@localhost, F=T4\n", inet, want{OK, "c is all", ""}},
-		"no milter":           {"O DeliveryMode=background\n", inet, want{Wrong, "has no milter at " + inet + ", but none", "INPUT_MAIL_FILTER"}},
-		"wrong port":          {"O InputMailFilters=c\nXc, S=inet:8899@localhost, F=T\n", inet, want{Wrong, "but c at inet:8899@localhost", "INPUT_MAIL_FILTER"}},
-		"wrong host":          {"O InputMailFilters=c\nXc, S=inet:8891@192.0.2.1, F=T\n", inet, want{Wrong, "c at inet:8891@192.0.2.1", "INPUT_MAIL_FILTER"}},
-		"wrong socket":        {"O InputMailFilters=c\nXc, S=local:/run/other.sock, F=T\n", socket, want{Wrong, "c at local:/run/other.sock", "INPUT_MAIL_FILTER"}},
-		"not in the list":     {"O InputMailFilters=clam\nXc, S=inet:8891@localhost, F=T\n", inet, want{Wrong, "not in InputMailFilters", "INPUT_MAIL_FILTER"}},
-		"unfiltered when off": {"O InputMailFilters=c\nXc, S=inet:8891@localhost\n", inet, want{Warning, "without F=T, mail passes with its attachments", "F=T"}},
-		"refused when off":    {"O InputMailFilters=c\nXc, S=inet:8891@localhost, F=R\n", inet, want{Warning, "mail is refused for good", "F=T"}},
-		"behind the signer":   {"O InputMailFilters=opendkim,c\nXopendkim, S=inet:8892@localhost\nXc, S=inet:8891@localhost, F=T\n", inet, want{Warning, "has opendkim before c", "before the milters that sign"}},
+		"well":                  {"O InputMailFilters=clam, cloakroom\nXclam, S=local:/run/clam.sock\nXcloakroom, S=inet:8891@127.0.0.1, F=T, T=C:10s;E:5m\n", inet, false, want{OK, "cloakroom is the last of InputMailFilters (clam, cloakroom)", ""}},
+		"by a socket":           {"O InputMailFilters=c\nXc, S=local:/run/cloakroom/milter.sock, F=T\n", socket, false, want{OK, "c is all of InputMailFilters", ""}},
+		"localhost":             {"O InputMailFilters=c\nXc, S=inet:8891@localhost, F=T4\n", inet, false, want{OK, "c is all", ""}},
+		"no milter":             {"O DeliveryMode=background\n", inet, false, want{Wrong, "has no milter at " + inet + ", but none", "setup sendmail"}},
+		"wrong port":            {"O InputMailFilters=c\nXc, S=inet:8899@localhost, F=T\n", inet, false, want{Wrong, "but c at inet:8899@localhost", "setup sendmail"}},
+		"wrong host":            {"O InputMailFilters=c\nXc, S=inet:8891@192.0.2.1, F=T\n", inet, false, want{Wrong, "c at inet:8891@192.0.2.1", "setup sendmail"}},
+		"wrong socket":          {"O InputMailFilters=c\nXc, S=local:/run/other.sock, F=T\n", socket, false, want{Wrong, "c at local:/run/other.sock", "setup sendmail"}},
+		"not in the list":       {"O InputMailFilters=clam\nXc, S=inet:8891@localhost, F=T\n", inet, false, want{Wrong, "not in InputMailFilters", "setup sendmail"}},
+		"unfiltered when off":   {"O InputMailFilters=c\nXc, S=inet:8891@localhost\n", inet, false, want{Warning, "without F=T, mail passes with its attachments", "setup sendmail"}},
+		"unfiltered, as wished": {"O InputMailFilters=c\nXc, S=inet:8891@localhost\n", inet, true, want{OK, "c is all", ""}},
+		"of one listener":       {"O InputMailFilters=\nO DaemonPortOptions=Name=MTA, InputMailFilters=clam;c, M=f\nXc, S=inet:8891@localhost, F=T\n", inet, false, want{OK, "c is the last", ""}},
+		"refused when off":      {"O InputMailFilters=c\nXc, S=inet:8891@localhost, F=R\n", inet, false, want{Warning, "mail is refused for good", "setup sendmail"}},
+		"behind the signer":     {"O InputMailFilters=opendkim,c\nXopendkim, S=inet:8892@localhost\nXc, S=inet:8891@localhost, F=T\n", inet, false, want{Warning, "has opendkim before c", "setup sendmail"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "sendmail.cf")
 			if err := os.WriteFile(file, []byte(one.text), 0o644); err != nil {
 				t.Fatal(err)
 			}
-			one.want.check(t, only(t, Sendmail(file, one.milter)))
+			one.want.check(t, only(t, Sendmail(file, one.milter, one.open)))
 		})
 	}
-	want{OK, "skipped: neither postconf nor", ""}.check(t, only(t, Sendmail(filepath.Join(t.TempDir(), "sendmail.cf"), inet)))
+	want{OK, "skipped: neither postconf nor", ""}.check(t, only(t, Sendmail(filepath.Join(t.TempDir(), "sendmail.cf"), inet, false)))
 }

@@ -13,14 +13,15 @@ import (
 )
 
 const (
-	sendmailFix = "in sendmail.mc, before the milters that sign: INPUT_MAIL_FILTER(`cloakroom', `S=inet:PORT@HOST, F=T, T=C:10s;S:30s;R:30s;E:5m'); make sendmail.cf from it and restart Sendmail"
+	sendmailFix = "cloakroom setup sendmail shows what to change and why, cloakroom setup sendmail --apply && systemctl restart sendmail does it"
 	// maxSendmailConfig bounds what is read of sendmail.cf, in bytes; it commonly has 60 KB.
 	maxSendmailConfig = 4 << 20
 )
 
-// Sendmail looks at a sendmail.cf. milter is our address as inet:HOST:PORT or
-// unix:PATH.
-func Sendmail(file, milter string) []Line {
+// Sendmail looks at a sendmail.cf, which is what Sendmail goes by, however it was
+// made. milter is our address as inet:HOST:PORT or unix:PATH; open says that mail
+// shall pass while Cloakroom is away.
+func Sendmail(file, milter string, open bool) []Line {
 	info, err := os.Stat(file)
 	if err == nil && info.Size() > maxSendmailConfig {
 		err = fmt.Errorf("%s has %d bytes, which is no configuration", file, info.Size())
@@ -37,24 +38,37 @@ func Sendmail(file, milter string) []Line {
 	case err != nil:
 		return []Line{wrong("look at the file", "%v", err)}
 	}
-	return sendmailLines(file, string(text), milter)
+	return sendmailLines(file, string(text), milter, open)
 }
 
 // mailFilter is one X line of sendmail.cf.
 type mailFilter struct{ name, address, flags string }
 
-func sendmailLines(file, text, milter string) []Line {
-	var filters []mailFilter
-	var order []string
+// readFilters gives the filters, and the lists of those that are asked: that of
+// InputMailFilters, and those of single listeners.
+func readFilters(text string) (filters []mailFilter, lists [][]string) {
 	for line := range strings.Lines(text) {
 		line = strings.TrimSpace(line)
-		if list, ok := strings.CutPrefix(line, "O InputMailFilters="); ok {
-			order = strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ' ' })
-		}
 		if strings.HasPrefix(line, "X") {
 			filters = append(filters, parseFilter(line[1:]))
 		}
+		// O InputMailFilters=a, b and O DaemonPortOptions=Name=MTA, InputMailFilters=a;b
+		before, list, found := strings.Cut(line, "InputMailFilters=")
+		if !found || !strings.HasPrefix(before, "O ") {
+			continue
+		}
+		separators := ", "
+		if before != "O " {
+			list, _, _ = strings.Cut(list, ",")
+			separators = "; "
+		}
+		lists = append(lists, strings.FieldsFunc(list, func(r rune) bool { return strings.ContainsRune(separators, r) }))
 	}
+	return filters, lists
+}
+
+func sendmailLines(file, text, milter string, open bool) []Line {
+	filters, lists := readFilters(text)
 	at := slices.IndexFunc(filters, func(f mailFilter) bool { return sameSendmail(f.address, milter) })
 	if at < 0 {
 		var there []string
@@ -67,16 +81,18 @@ func sendmailLines(file, text, milter string) []Line {
 		return []Line{wrong(sendmailFix, "mail does not pass Cloakroom: %s has no milter at %s, but %s", file, milter, strings.Join(there, ", "))}
 	}
 	ours := filters[at]
+	in := slices.IndexFunc(lists, func(l []string) bool { return slices.Contains(l, ours.name) })
 	switch {
-	case !slices.Contains(order, ours.name):
+	case in < 0:
 		return []Line{wrong(sendmailFix, "mail does not pass Cloakroom: %s has the milter %s, but not in InputMailFilters", file, ours.name)}
-	case !strings.Contains(ours.flags, "T"):
+	case !strings.Contains(ours.flags, "T") && !open:
 		without := "mail passes with its attachments, and past every rule"
 		if strings.Contains(ours.flags, "R") {
 			without = "mail is refused for good"
 		}
 		return []Line{warn(sendmailFix, "%s: without F=T, %s while Cloakroom is away", ours.name, without)}
 	}
+	order := lists[in]
 	if signer := signerBefore(order, ours.name); signer != "" {
 		return []Line{warn(sendmailFix, "InputMailFilters has %s before %s: what is signed already is left alone, without links", signer, ours.name)}
 	}
