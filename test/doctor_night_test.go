@@ -30,7 +30,7 @@ func (p *patient) breakThingsOneByOne() {
 	}
 	p.broken("not attached", p.postconf("smtpd_milters ="), "mta", "wrong", "mail by SMTP does not pass Cloakroom", "--only", "mta")
 	p.broken("another port", p.postconf("smtpd_milters = inet:127.0.0.1:9"), "mta", "wrong", "inet:127.0.0.1:9", "--only", "mta")
-	p.broken("past us when away", p.postconf("milter_default_action = accept"), "mta", "warning", "default_action=tempfail", "--only", "mta")
+	p.broken("past us when away", p.postconf("milter_default_action = accept"), "mta", "warning", "milter_default_action is accept", "--only", "mta")
 	p.broken("behind the signer", p.postconf("non_smtpd_milters = unix:/opendkim/opendkim.sock, "+p.MilterAddr), "mta", "warning", "must sign mail as it leaves", "--only", "mta")
 	pid := filepath.Join(p.mta.Folder(), "queue/pid/master.pid")
 	p.broken("no MTA", func() func() {
