@@ -154,4 +154,3 @@ func (p *patient) files() (names []string) {
 	}
 	return names
 }
-

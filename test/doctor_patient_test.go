@@ -165,4 +165,3 @@ func (p *patient) anyFile() (path string) {
 	}))
 	return path
 }
-
