@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,7 +47,14 @@ func Retire(ctx context.Context, tx db.Tx, key Key, now time.Time) error {
 // Forget empties a record: who, what and when are gone; the key, a hash, stays,
 // so that the mail's links remain unknown. The record is locked by the caller.
 func Forget(ctx context.Context, tx db.Tx, key Key, now time.Time) error {
-	_, err := tx.ExecContext(ctx, `UPDATE mails SET queue_id = '', message_id = '', subject = '', sender = '', recipients = '[]',
+	list, err := recipients(ctx, tx, key)
+	if err != nil {
+		return err
+	}
+	if err := dropRecipients(ctx, tx, key, list, nil); err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, `UPDATE mails SET queue_id = '', message_id = '', subject = '', sender = '', recipients = '[]',
 		auth_user = '', client = '', size = 0, digest = $3, skeleton = NULL, skeleton_blob = NULL, skeleton_stored = 0,
 		skeleton_header = 0, header_sum = NULL, retired = COALESCE(retired, $2), forgotten = $2 WHERE key = $1`,
 		key[:], now.UnixMilli(), make([]byte, len(Hash{})))
@@ -114,16 +122,17 @@ func Strike(ctx context.Context, tx db.Tx, key Key, address string) (places []in
 	if err != nil {
 		return nil, err
 	}
+	left := slices.Clone(list)
 	for i, r := range list {
 		if r != "" && SameAddress(address, r) {
-			list[i] = ""
+			left[i] = ""
 			places = append(places, i)
 		}
 	}
 	if len(places) == 0 {
 		return nil, nil
 	}
-	return places, putRecipients(ctx, tx, key, list)
+	return places, putRecipients(ctx, tx, key, list, left)
 }
 
 // StrikePlaces empties places in the recipients of a record, as Strike told
@@ -136,12 +145,13 @@ func StrikePlaces(ctx context.Context, tx db.Tx, key Key, places []int) error {
 	if err != nil {
 		return err
 	}
+	left := slices.Clone(list)
 	for _, i := range places {
-		if i >= 0 && i < len(list) {
-			list[i] = ""
+		if i >= 0 && i < len(left) {
+			left[i] = ""
 		}
 	}
-	return putRecipients(ctx, tx, key, list)
+	return putRecipients(ctx, tx, key, list, left)
 }
 
 func recipients(ctx context.Context, tx db.Tx, key Key) (list []string, err error) {
@@ -156,13 +166,14 @@ func recipients(ctx context.Context, tx db.Tx, key Key) (list []string, err erro
 	return list, nil
 }
 
-func putRecipients(ctx context.Context, tx db.Tx, key Key, list []string) error {
-	left, err := json.Marshal(list)
+// putRecipients writes those that are left of them.
+func putRecipients(ctx context.Context, tx db.Tx, key Key, list, left []string) error {
+	text, err := json.Marshal(left)
 	if err == nil {
-		_, err = tx.ExecContext(ctx, `UPDATE mails SET recipients = $2 WHERE key = $1`, key[:], string(left))
+		_, err = tx.ExecContext(ctx, `UPDATE mails SET recipients = $2 WHERE key = $1`, key[:], string(text))
 	}
 	if err != nil {
 		return fmt.Errorf("recipients of mail %s: %w", key, err)
 	}
-	return nil
+	return dropRecipients(ctx, tx, key, list, left)
 }

@@ -3,15 +3,12 @@ package ledger
 // Which mails an administrator means: by id, address, file, age.
 
 import (
-	"context"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
-
-	"cloakroom/internal/db"
 )
 
 // NullSender is how the empty MAIL FROM is written in a filter.
@@ -61,12 +58,7 @@ func (c *Conditions) String() string {
 // that its times are about.
 func (f Filter) Where(c *Conditions, when string) {
 	if f.Mail != "" {
-		bare := strings.TrimSuffix(strings.TrimPrefix(f.Mail, "<"), ">")
-		text := fmt.Sprintf("m.queue_id = %s OR m.message_id = %s", c.Arg(f.Mail), c.Arg("<"+bare+">"))
-		if raw, err := hex.DecodeString(f.Mail); err == nil && len(raw) == len(Key{}) {
-			text += " OR m.key = " + c.Arg(raw)
-		}
-		c.And("%s", text)
+		c.And("%s", mailIs(c, f.Mail))
 	}
 	if f.Sender != "" {
 		c.And("%s", senderIs(c, f.Sender))
@@ -78,8 +70,7 @@ func (f Filter) Where(c *Conditions, when string) {
 		c.And("%s OR %s", senderIs(c, f.Address), recipientIs(c, f.Address))
 	}
 	if f.File != "" {
-		c.And(`EXISTS (SELECT 1 FROM parts fp WHERE fp.mail = m.key AND fp.linked = 1 AND LOWER(fp.name) LIKE LOWER(%s) ESCAPE '\')`,
-			c.Arg(globPattern.Replace(f.File)))
+		c.And(`EXISTS (SELECT 1 FROM parts fp WHERE fp.mail = m.key AND fp.linked = 1 AND %s)`, fileIs(c, f.File))
 	}
 	if !f.Before.IsZero() {
 		c.And("%s < %s", when, c.Arg(f.Before.UnixMilli()))
@@ -95,6 +86,24 @@ var (
 	globPattern  = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`, `*`, `%`, `?`, `_`)
 	plainPattern = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
 )
+
+// mailIs takes a queue id, a Message-ID or a key.
+func mailIs(c *Conditions, mail string) string {
+	bare := strings.TrimSuffix(strings.TrimPrefix(mail, "<"), ">")
+	text := fmt.Sprintf("m.queue_id = %s OR m.message_id = %s", c.Arg(mail), c.Arg("<"+bare+">"))
+	if raw, err := hex.DecodeString(mail); err == nil && len(raw) == len(Key{}) {
+		text += " OR m.key = " + c.Arg(raw)
+	}
+	return text
+}
+
+// fileIs is about the name of the part fp.
+func fileIs(c *Conditions, name string) string {
+	if !strings.ContainsAny(name, "*?") {
+		return "LOWER(fp.name) = LOWER(" + c.Arg(name) + ")"
+	}
+	return "LOWER(fp.name) LIKE LOWER(" + c.Arg(globPattern.Replace(name)) + `) ESCAPE '\'`
+}
 
 func senderIs(c *Conditions, address string) string {
 	switch {
@@ -118,26 +127,4 @@ func recipientIs(c *Conditions, address string) string {
 		text = text[1:]
 	}
 	return fmt.Sprintf(`LOWER(m.recipients) LIKE LOWER(%s) ESCAPE '\'`, c.Arg("%"+plainPattern.Replace(text)+"%"))
-}
-
-// Find lists the mails that a filter selects, the oldest first. Mails that were
-// forgotten are none.
-func Find(ctx context.Context, q db.Tx, f Filter) ([]Key, error) {
-	var c Conditions
-	f.Where(&c, "m.received")
-	c.And("m.forgotten IS NULL")
-	rows, err := q.QueryContext(ctx, `SELECT m.key FROM mails m WHERE `+c.String()+` ORDER BY m.received, m.key`, c.Args...)
-	if err != nil {
-		return nil, fmt.Errorf("find mails: %w", err)
-	}
-	defer rows.Close()
-	var out []Key
-	for rows.Next() {
-		var raw []byte
-		if err := rows.Scan(&raw); err != nil {
-			return nil, fmt.Errorf("find mails: %w", err)
-		}
-		out = append(out, Key(raw))
-	}
-	return out, rows.Err()
 }

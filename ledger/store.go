@@ -62,6 +62,18 @@ ALTER TABLE mails ADD COLUMN retired BIGINT;
 ALTER TABLE mails ADD COLUMN forgotten BIGINT;
 ALTER TABLE mails ADD COLUMN header_sum BYTEA;
 CREATE INDEX mails_sender ON mails (LOWER(sender));
+`}, {Name: "ledger-3", SQL: `
+CREATE TABLE recipients (
+	domain TEXT NOT NULL,
+	local TEXT NOT NULL,
+	mail BYTEA NOT NULL,
+	PRIMARY KEY (domain, local, mail)
+) WITHOUT ROWID;
+INSERT INTO recipients (domain, local, mail) SELECT DISTINCT ` + domainOf("LOWER(r.value)") + `, ` + localOf("LOWER(r.value)") + `, m.key
+	FROM mails m, json_each(m.recipients) AS r WHERE r.value <> '' ORDER BY 1, 2, 3;
+DROP INDEX mails_sender;
+CREATE INDEX mails_sender ON mails ((` + domainOf("LOWER(sender)") + `), LOWER(sender));
+CREATE INDEX parts_name ON parts (LOWER(name), mail) WHERE linked = 1;
 `}}
 
 // Put records m, or finds that it is recorded. What was fixed at first sight
@@ -90,7 +102,7 @@ func Put(ctx context.Context, tx db.Tx, m *Mail) (existed bool, err error) {
 			return !inserted, err
 		}
 	}
-	return !inserted, nil
+	return !inserted, addRecipients(ctx, tx, m.Key, m.Recipients)
 }
 
 // Replay is Put for a record that the journal tells of. The same line read twice

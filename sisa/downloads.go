@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"time"
 
 	"cloakroom/ledger"
@@ -24,22 +25,51 @@ type DownloadRow struct {
 	Proven string     `json:"proven,omitempty"` // by the visitor: an address, or "password"
 }
 
+const downloadColumns = `SELECT d.at, d.link, l.mail, m.sender, d.part, COALESCE(p.name, ''), d.client, d.agent, d.proven FROM `
+
 // DownloadLog lists downloads through the links that f selects, newest first;
 // the times of f.Mails are those of the downloads.
 func (l *Links) DownloadLog(ctx context.Context, f Filter) ([]DownloadRow, error) {
+	near, few, err := l.near(ctx, &f)
+	if err != nil {
+		return nil, fmt.Errorf("list downloads: %w", err)
+	}
+	if !few {
+		from := `downloads d CROSS JOIN links l CROSS JOIN mails m`
+		if f.ID != "" {
+			from = `links l CROSS JOIN mails m CROSS JOIN downloads d`
+		}
+		return l.downloads(ctx, f, from, nil)
+	}
+	var out []DownloadRow
+	for part := range slices.Chunk(near, ledger.FindAtOnce) {
+		found, err := l.downloads(ctx, f, `mails m CROSS JOIN links l CROSS JOIN downloads d`, part)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, found...)
+	}
+	slices.SortStableFunc(out, func(a, b DownloadRow) int { return b.At.Compare(a.At) })
+	if f.Limit > 0 {
+		out = out[:min(len(out), f.Limit)]
+	}
+	return out, nil
+}
+
+// downloads lists those of f, of some mails or of all, found in the order of from.
+func (l *Links) downloads(ctx context.Context, f Filter, from string, mails []ledger.Key) ([]DownloadRow, error) {
 	var c ledger.Conditions
 	times := ledger.Filter{Before: f.Mails.Before, Since: f.Mails.Since}
 	f.Mails.Before, f.Mails.Since = time.Time{}, time.Time{}
+	if mails != nil {
+		c.AndIn("m.key", mails)
+	}
 	if err := f.where(&c, l.now()); err != nil {
 		return nil, err
 	}
 	times.Where(&c, "d.at")
-	text := `SELECT d.at, d.link, l.mail, m.sender, d.part, COALESCE(p.name, ''), d.client, d.agent, d.proven FROM downloads d
-		JOIN links l ON l.id = d.link JOIN mails m ON m.key = l.mail LEFT JOIN parts p ON p.mail = l.mail AND p.part = d.part
-		WHERE ` + c.String() + ` ORDER BY d.at DESC`
-	if f.Limit > 0 {
-		text += " LIMIT " + c.Arg(f.Limit)
-	}
+	text := downloadColumns + from + ` LEFT JOIN parts p ON p.mail = l.mail AND p.part = d.part
+		WHERE l.id = d.link AND m.key = l.mail AND ` + c.String() + ` ORDER BY d.at DESC` + limited(&c, f.Limit)
 	rows, err := l.db.Read().QueryContext(ctx, text, c.Args...)
 	if err != nil {
 		return nil, fmt.Errorf("list downloads: %w", err)

@@ -3,7 +3,6 @@ package sisa
 // Which links an administrator means.
 
 import (
-	"context"
 	"database/sql"
 	"encoding/hex"
 	"encoding/json"
@@ -70,32 +69,6 @@ const rowColumns = `l.id, l.mail, l.generation, l.created, l.expires, l.revoked,
 	(SELECT COUNT(*) FROM downloads d WHERE d.link = l.id),
 	(SELECT COUNT(*) FROM holds h WHERE h.mail = l.mail)`
 
-// List returns links, newest first.
-func (l *Links) List(ctx context.Context, f Filter) ([]Row, error) {
-	var c ledger.Conditions
-	if err := f.where(&c, l.now()); err != nil {
-		return nil, err
-	}
-	text := `SELECT ` + rowColumns + ` FROM links l JOIN mails m ON m.key = l.mail WHERE ` + c.String() + ` ORDER BY l.created DESC, l.id`
-	if f.Limit > 0 {
-		text += " LIMIT " + c.Arg(f.Limit)
-	}
-	rows, err := l.db.Read().QueryContext(ctx, text, c.Args...)
-	if err != nil {
-		return nil, fmt.Errorf("list links: %w", err)
-	}
-	defer rows.Close()
-	var out []Row
-	for rows.Next() {
-		r, err := scanRow(rows, l.now())
-		if err != nil {
-			return nil, fmt.Errorf("list links: %w", err)
-		}
-		out = append(out, r)
-	}
-	return out, rows.Err()
-}
-
 func (f Filter) where(c *ledger.Conditions, now time.Time) error {
 	if f.ID != "" {
 		low, high, err := idRange(f.ID)
@@ -110,7 +83,7 @@ func (f Filter) where(c *ledger.Conditions, now time.Time) error {
 	case Active:
 		c.And("l.revoked IS NULL AND (l.expires IS NULL OR l.expires > %s)", c.Arg(now.UnixMilli()))
 	case Expired:
-		c.And("l.revoked IS NULL AND l.expires <= %s", c.Arg(now.UnixMilli()))
+		c.And("l.revoked IS NULL AND l.expires IS NOT NULL AND l.expires <= %s", c.Arg(now.UnixMilli()))
 	case Revoked:
 		c.And("l.revoked IS NOT NULL")
 	default:

@@ -80,11 +80,11 @@ func (k *Keeper) retireAll(ctx context.Context, o GCOptions, r *GCResult) error 
 	ended, came := k.deadBounds(o)
 	after := []byte{}
 	for {
-		keys, err := k.deadMails(ctx, ended, came, after)
-		if err != nil || len(keys) == 0 {
+		keys, last, err := k.deadMails(ctx, ended, came, after)
+		if err != nil || last == nil {
 			return err
 		}
-		after = slices.Clone(keys[len(keys)-1][:])
+		after = last
 		if o.DryRun {
 			r.Retired += int64(len(keys))
 			continue
@@ -106,22 +106,28 @@ func (k *Keeper) retireAll(ctx context.Context, o GCOptions, r *GCResult) error 
 	}
 }
 
-func (k *Keeper) deadMails(ctx context.Context, ended, came int64, after []byte) ([]ledger.Key, error) {
-	rows, err := k.DB.Read().QueryContext(ctx, `SELECT m.key FROM mails m WHERE `+dead+` AND m.key > $3 ORDER BY m.key LIMIT $4`,
+// deadMails reads the next page of mails, and which of these nobody needs. A page
+// is of all mails, so that no statement looks for a dead one for minutes: as long
+// as one reads, SQLite's log of changes grows.
+func (k *Keeper) deadMails(ctx context.Context, ended, came int64, after []byte) (keys []ledger.Key, last []byte, err error) {
+	rows, err := k.DB.Read().QueryContext(ctx, `SELECT m.key, CASE WHEN `+dead+` THEN 1 ELSE 0 END FROM mails m WHERE m.key > $3 ORDER BY m.key LIMIT $4`,
 		ended, came, after, collectPage)
 	if err != nil {
-		return nil, fmt.Errorf("find mails without links: %w", err)
+		return nil, nil, fmt.Errorf("find mails without links: %w", err)
 	}
 	defer rows.Close()
-	var keys []ledger.Key
 	for rows.Next() {
 		var raw []byte
-		if err := rows.Scan(&raw); err != nil {
-			return nil, fmt.Errorf("find mails without links: %w", err)
+		var isDead int
+		if err := rows.Scan(&raw, &isDead); err != nil {
+			return nil, nil, fmt.Errorf("find mails without links: %w", err)
 		}
-		keys = append(keys, ledger.Key(raw))
+		last = raw
+		if isDead == 1 {
+			keys = append(keys, ledger.Key(raw))
+		}
 	}
-	return keys, rows.Err()
+	return keys, last, rows.Err()
 }
 
 // retire gives up the originals of those that are still dead once they are

@@ -63,6 +63,9 @@ UPDATE links SET guard = '{}';
 ALTER TABLE link_parts ADD COLUMN allowance BIGINT;
 ALTER TABLE link_parts ADD COLUMN told BIGINT;
 ALTER TABLE downloads ADD COLUMN proven TEXT NOT NULL DEFAULT '';
+`}, {Name: "sisa-4", SQL: `
+CREATE INDEX links_revoked ON links (created) WHERE revoked IS NOT NULL;
+CREATE INDEX links_expires ON links (created, expires) WHERE revoked IS NULL AND expires IS NOT NULL;
 `}}
 
 // Grant is a link as the mail path makes it: only here its token is known.

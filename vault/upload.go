@@ -22,7 +22,8 @@ const JobKind = "vault"
 
 // Migrations make the table of this package.
 //
-//	uploads_sha  whether a blob is still needed; where a target has it already
+//	uploads_sha   whether a blob is still needed; where a target has it already
+//	uploads_open  what is to be done, by its path
 //
 // A mail's uploads are found by their jobs' keys, which begin with the mail's:
 // an index less to write in the mail path.
@@ -43,6 +44,8 @@ CREATE INDEX uploads_sha ON uploads (sha256, target, done);
 CREATE INDEX uploads_mail ON uploads (mail);
 `}, {Name: "vault-2", SQL: `
 DROP INDEX uploads_mail;
+`}, {Name: "vault-3", SQL: `
+CREATE INDEX uploads_open ON uploads (LOWER(wanted), job) WHERE done = 0;
 `}}
 
 // Needed is the SQL condition that a blob, whose hash is $1, waits for its
@@ -180,10 +183,15 @@ func UnderWay(ctx context.Context, tx db.Tx, mail ledger.Key) (int, error) {
 }
 
 // PathContains chooses the jobs of uploads whose path, as it was asked for,
-// contains a text, in whatever case.
-func PathContains(part string) *jobs.Condition {
-	return &jobs.Condition{Args: []any{jobs.Containing(part)},
-		SQL: `EXISTS (SELECT 1 FROM uploads u WHERE u.job = key AND LOWER(u.wanted) LIKE LOWER(?) ESCAPE '\')`}
+// contains a text, in whatever case. Where only jobs are asked for that are not
+// done, an index knows the paths.
+func PathContains(part string, open bool) *jobs.Condition {
+	const contains = `LOWER(u.wanted) LIKE LOWER(?) ESCAPE '\'`
+	c := &jobs.Condition{Args: []any{jobs.Containing(part)}, SQL: `EXISTS (SELECT 1 FROM uploads u WHERE u.job = key AND ` + contains + `)`}
+	if open {
+		c.Keys = `SELECT u.job FROM uploads u WHERE u.done = 0 AND ` + contains
+	}
+	return c
 }
 
 // OfMail lists the uploads of a mail.

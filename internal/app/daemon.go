@@ -26,10 +26,6 @@ import (
 // (DefaultTimeoutStopSec).
 const drainTime = 60 * time.Second
 
-// staleTemp is the age from which a temporary file in the blob store is a
-// leftover of a process that died.
-const staleTemp = 24 * time.Hour
-
 // Serve runs the daemon until SIGTERM or SIGINT. path is the configuration
 // file, read again at SIGHUP.
 func Serve(ctx context.Context, path string, cfg *config.Config, log *slog.Logger) (err error) {
@@ -43,7 +39,10 @@ func Serve(ctx context.Context, path string, cfg *config.Config, log *slog.Logge
 		return err
 	}
 	defer lock.Unlock()
+	manager := &notifier{log: log}
+	opened := manager.patience("opening the database: a newer schema takes minutes where millions of mails are kept")
 	store, err := openStore(ctx, cfg, true, false, log)
+	opened()
 	if err != nil {
 		return err
 	}
@@ -58,11 +57,6 @@ func Serve(ctx context.Context, path string, cfg *config.Config, log *slog.Logge
 	engine, err := NewEngine(store, live.Current, users, log)
 	if err != nil {
 		return err
-	}
-	if n, err := store.Blobs.Sweep(ctx, time.Now().Add(-staleTemp)); err != nil {
-		log.Warn("sweep of temporary files failed", "err", err)
-	} else if n > 0 {
-		log.Info("temporary files of an earlier run removed", "files", n)
 	}
 	meters := counted(store, engine)
 	defer keepTally(store, engine, log)()
@@ -82,7 +76,7 @@ func Serve(ctx context.Context, path string, cfg *config.Config, log *slog.Logge
 		return err
 	}
 	d := &daemon{live: live, brake: store.Brake, work: work, users: users, log: log, milter: milter.New(cfg.Milter.Config, handler{engine}, log)}
-	d.manager = &notifier{log: log}
+	d.manager = manager
 	d.check = &selfCheck{store: store, milter: d.milter}
 	d.web = web.NewServer(site, log)
 	if d.admin, err = d.newAdmin(store, engine, meters); err != nil {

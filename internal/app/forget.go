@@ -15,14 +15,21 @@ import (
 	"cloakroom/vault"
 )
 
-// What the queue has about the copies of a mail, whose key in hex is $1: a copy's
-// key begins with the first 16 digits of its mail's.
+// What the queue has about the copies of a mail: a copy's key begins with the
+// first 16 digits of its mail's key in hex: it matches $3, and lies between $1 and
+// $2, where an index finds it.
 const (
-	copiesOf       = `kind = '` + flow.JobCopy + `' AND key LIKE '` + flow.JobCopy + `-' || SUBSTR(CAST($1 AS TEXT), 1, 16) || '-%'`
+	copiesOf       = `kind = '` + flow.JobCopy + `' AND key BETWEEN $1 AND $2 AND key LIKE $3`
 	copiesUnderWay = `SELECT COUNT(*) FROM jobs WHERE ` + copiesOf + ` AND state IN ('waiting', 'running', 'held')`
 	forgetCopies   = `DELETE FROM jobs WHERE ` + copiesOf
-	forgetReceipts = `DELETE FROM jobs WHERE kind = '` + flow.JobReceipt + `' AND key LIKE '` + flow.JobReceipt + `-' || SUBSTR(CAST($1 AS TEXT), 1, 16) || '-%'`
+	forgetReceipts = `DELETE FROM jobs WHERE kind = '` + flow.JobReceipt + `' AND key BETWEEN $1 AND $2 AND key LIKE $3`
 )
+
+// jobRange are the arguments of these.
+func jobRange(kind string, key ledger.Key) []any {
+	begin := kind + "-" + key.String()[:16] + "-"
+	return []any{begin, begin + "g", begin + "%"} // g is behind every hex digit
+}
 
 // errUnderWay says that a mail is still needed.
 var errUnderWay = errors.New("copies of it are still being sent or uploaded: try again later, or drop them from the queue")
@@ -38,7 +45,7 @@ func forgetJobs(ctx context.Context, tx db.Tx, key ledger.Key) error {
 		return err
 	}
 	var copies int
-	if err := tx.QueryRowContext(ctx, copiesUnderWay, key.String()).Scan(&copies); err != nil {
+	if err := tx.QueryRowContext(ctx, copiesUnderWay, jobRange(flow.JobCopy, key)...).Scan(&copies); err != nil {
 		return fmt.Errorf("copies of mail %s: %w", key, err)
 	}
 	if uploads+copies > 0 {
@@ -49,8 +56,8 @@ func forgetJobs(ctx context.Context, tx db.Tx, key ledger.Key) error {
 
 // forgetAllJobs is forgetJobs whatever is under way.
 func forgetAllJobs(ctx context.Context, tx db.Tx, key ledger.Key) error {
-	for _, text := range []string{forgetCopies, forgetReceipts} {
-		if _, err := tx.ExecContext(ctx, text, key.String()); err != nil {
+	for kind, text := range map[string]string{flow.JobCopy: forgetCopies, flow.JobReceipt: forgetReceipts} {
+		if _, err := tx.ExecContext(ctx, text, jobRange(kind, key)...); err != nil {
 			return fmt.Errorf("copies of mail %s: %w", key, err)
 		}
 	}

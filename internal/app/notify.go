@@ -42,6 +42,32 @@ func (n *notifier) tell(status string) {
 	n.say("STATUS=" + oneLine(status))
 }
 
+const (
+	// patienceEvery is how often the service manager is asked for more time
+	// while the start takes long, and patienceTime how much it is asked for: its
+	// own 90 s are not enough for a new index of ten million mails.
+	patienceEvery = 10 * time.Second
+	patienceTime  = time.Minute
+)
+
+// patience asks for more time to start, again and again until enough is called.
+func (n *notifier) patience(status string) (enough func()) {
+	end := make(chan struct{})
+	go func() {
+		beat := time.NewTicker(patienceEvery)
+		defer beat.Stop()
+		for {
+			select {
+			case <-beat.C:
+				n.say(fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", patienceTime.Microseconds()), "STATUS="+status)
+			case <-end:
+				return
+			}
+		}
+	}()
+	return func() { close(end) }
+}
+
 // reloading says that the configuration is being read; ready ends it.
 func (n *notifier) reloading() {
 	lines := []string{sd.SdNotifyReloading}

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -54,7 +55,7 @@ func (w *Which) WholeTarget() (kind, target string, ok bool) {
 func (w *Which) filters() []jobs.Filter {
 	f := jobs.Filter{States: w.States, Kind: w.Kind, Target: w.Target, Owner: strings.ToLower(w.Owner), MinAge: w.Older, Error: w.Error}
 	if w.File != "" {
-		f.Also = vault.PathContains(w.File)
+		f.Also = vault.PathContains(w.File, len(w.States) > 0 && !slices.Contains(w.States, jobs.Done))
 	}
 	if len(w.Keys) == 0 {
 		return []jobs.Filter{f}

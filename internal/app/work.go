@@ -14,6 +14,7 @@ import (
 	"cloakroom/internal/jobs"
 	"cloakroom/internal/submit"
 	"cloakroom/sisa"
+	"cloakroom/sisa/blob"
 	"cloakroom/vault"
 )
 
@@ -30,11 +31,15 @@ const (
 	keepDone = 7 * 24 * time.Hour
 	// purgeEvery is how often older ones are deleted.
 	purgeEvery = time.Hour
+	// staleTemp is the age from which a temporary file in the blob store is a
+	// leftover of a process that died.
+	staleTemp = 24 * time.Hour
 )
 
 // work runs the queue's workers.
 type work struct {
 	store  *jobs.Store
+	blobs  *blob.Local
 	pool   *jobs.Pool
 	copies bool          // are sent
 	vault  *vault.Worker // nil without targets
@@ -48,7 +53,7 @@ type work struct {
 
 // newWork makes the workers; start begins. Without work to do there is no pool.
 func newWork(s *Store, engine *flow.Engine, sender *submit.Sender, receipts *flow.Receipts, meters *admin.Meters, cfg *config.Config, log *slog.Logger) (*work, error) {
-	w := &work{store: s.Jobs, keeper: s.Keeper(log), care: StoreConfig(cfg), log: log, done: make(chan error, 1)}
+	w := &work{store: s.Jobs, blobs: s.Blobs, keeper: s.Keeper(log), care: StoreConfig(cfg), log: log, done: make(chan error, 1)}
 	w.ctx, w.end = context.WithCancel(context.Background())
 	var kinds []jobs.Kind
 	if w.copies = sender != nil; w.copies {
@@ -89,6 +94,7 @@ func (w *work) start() error {
 	}
 	w.stranded()
 	go w.purge()
+	go w.sweep()
 	go w.keeper.Run(w.ctx, w.care)
 	if w.vault != nil {
 		go w.vault.Run(w.ctx)
@@ -102,6 +108,19 @@ func (w *work) start() error {
 		w.done <- w.pool.Run(w.ctx)
 	}()
 	return nil
+}
+
+// sweep removes temporary files of earlier runs. A million blobs take a second
+// to look through: mail does not wait for that.
+func (w *work) sweep() {
+	n, err := w.blobs.Sweep(w.ctx, time.Now().Add(-staleTemp))
+	switch {
+	case w.ctx.Err() != nil:
+	case err != nil:
+		w.log.Warn("sweep of temporary files failed", "err", err)
+	case n > 0:
+		w.log.Info("temporary files of an earlier run removed", "files", n)
+	}
 }
 
 // stranded tells of jobs that nobody works any more, as the configuration lost

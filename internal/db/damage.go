@@ -14,10 +14,15 @@ import (
 	"modernc.org/sqlite"
 )
 
-// checkTime bounds the look at all pages when the database is opened. A local
-// disk gives a few hundred MB in that time; what is beyond is found when it is
-// used.
-const checkTime = 3 * time.Second
+const (
+	// checkTime bounds the look at all pages when the database is opened: it is
+	// enough for some ten MB, and mail waits for it.
+	checkTime = 100 * time.Millisecond
+	// lateCheckTime bounds the look at a larger file, beside the work. A local
+	// disk gives a few hundred MB in that time; what is beyond is found when it
+	// is used.
+	lateCheckTime = 3 * time.Second
+)
 
 // Result codes of SQLite (sqlite.org/rescode.html); the low byte is the kind.
 const (
@@ -29,22 +34,40 @@ const (
 // ErrDamaged says that the content of the database file makes no sense.
 var ErrDamaged = errors.New("the database is damaged")
 
-// checkPages looks at the structure of the whole file, as far as checkTime goes.
-func checkPages(ctx context.Context, db *sql.DB, log *slog.Logger) error {
-	short, cancel := context.WithTimeout(ctx, checkTime)
+// checkPages looks at the structure of the whole file, as far as a time goes;
+// whole tells whether that was enough.
+func checkPages(ctx context.Context, db *sql.DB, limit time.Duration) (whole bool, err error) {
+	short, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	var verdict string
-	err := db.QueryRowContext(short, `PRAGMA quick_check(1)`).Scan(&verdict)
+	err = db.QueryRowContext(short, `PRAGMA quick_check(1)`).Scan(&verdict)
 	switch {
 	case err != nil && short.Err() != nil && ctx.Err() == nil:
-		log.Info("the database is too large to be checked whole at the start", "checked_for", checkTime)
-		return nil
+		return false, nil
 	case err != nil:
-		return fmt.Errorf("check the database: %w", err)
+		return false, fmt.Errorf("check the database: %w", err)
 	case verdict != "ok":
-		return fmt.Errorf("%w: %s", ErrDamaged, strings.Join(strings.Fields(verdict), " "))
+		return false, fmt.Errorf("%w: %s", ErrDamaged, strings.Join(strings.Fields(verdict), " "))
 	}
-	return nil
+	return true, nil
+}
+
+// checkLate looks at the pages of a large file while the work goes on, and logs
+// what is wrong. It ends with ctx.
+func checkLate(ctx context.Context, path string, log *slog.Logger) {
+	db, err := sql.Open("sqlite", readerDSN(path))
+	if err != nil {
+		return // the readers say so as well
+	}
+	defer db.Close()
+	whole, err := checkPages(ctx, db, lateCheckTime)
+	switch {
+	case ctx.Err() != nil:
+	case err != nil:
+		log.Error("the database was looked at after the start", "err", explain(path, err))
+	case !whole:
+		log.Info("the database is too large to be checked whole after the start", "checked_for", lateCheckTime)
+	}
 }
 
 // Check looks at the structure of all of a SQLite database, as long as ctx

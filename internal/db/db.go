@@ -68,6 +68,15 @@ type DB struct {
 	committer committer
 	journal   *journal
 	observer  *observer
+	late      func() // ends what goes on beside the work, and waits for it
+}
+
+// beside runs f until Close ends its context.
+func (d *DB) beside(f func(context.Context)) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); f(ctx) }()
+	d.late = func() { cancel(); <-done }
 }
 
 // Open opens the database and brings its schema up to date. Migrations are
@@ -143,6 +152,7 @@ type inCommit struct{ db *DB }
 // Close waits for the commits under way and closes everything. Commits that
 // come later get ErrClosed.
 func (d *DB) Close() error {
+	d.late()
 	err := d.committer.close()
 	if d.journal != nil {
 		err = errors.Join(err, d.journal.close())

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"time"
 )
 
 // Migration is one step of the schema. It is owned by the package whose
@@ -89,6 +90,10 @@ func migrate(ctx context.Context, db *sql.DB, lock string, spell func(string) st
 		return fmt.Errorf("%w: it lacks the schema step %q; restart the daemon, so that it runs the new program too", ErrOlder, missing[0].Name)
 	}
 	for _, m := range missing {
+		begin := time.Now()
+		if !fresh {
+			o.Log.Info("the database gets a step of a newer schema: with millions of mails that takes minutes", "step", m.Name)
+		}
 		if _, err := tx.ExecContext(ctx, spell(m.SQL)); err != nil {
 			return fmt.Errorf("db: migration %q: %w", m.Name, err)
 		}
@@ -99,6 +104,9 @@ func migrate(ctx context.Context, db *sql.DB, lock string, spell func(string) st
 		}
 		if _, err := tx.ExecContext(ctx, `INSERT INTO schema_migrations (name, applied) VALUES ($1, $2)`, m.Name, o.Now().UnixMilli()); err != nil {
 			return fmt.Errorf("db: record migration %q: %w", m.Name, err)
+		}
+		if !fresh {
+			o.Log.Info("the step is made", "step", m.Name, "seconds", int(time.Since(begin).Seconds()))
 		}
 	}
 	if err := tx.Commit(); err != nil {

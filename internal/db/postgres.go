@@ -73,7 +73,7 @@ func openPostgres(ctx context.Context, o Options, j *journal, migrations []Migra
 	if err := migrate(ctx, db, `SELECT pg_advisory_xact_lock($1)`, postgresSchema, o, postgresSteps(migrations)); err != nil {
 		return nil, err
 	}
-	return &DB{read: db, committer: &postgres{db: db, journal: j, now: o.Now, log: o.Log, observer: o.observer}, journal: j, observer: o.observer}, nil
+	return &DB{read: db, committer: &postgres{db: db, journal: j, now: o.Now, log: o.Log, observer: o.observer}, journal: j, observer: o.observer, late: func() {}}, nil
 }
 
 func (p *postgres) close() error {

@@ -36,6 +36,8 @@ const (
 	// sqliteWALKeep is the size in bytes to which the WAL is cut after it
 	// had to grow, for instance during a long read.
 	sqliteWALKeep = 16 << 20
+	// sqliteTempMemory keeps in memory what is temporary.
+	sqliteTempMemory = 2
 )
 
 func openSQLite(ctx context.Context, o Options, j *journal, migrations []Migration) (_ *DB, err error) {
@@ -46,7 +48,8 @@ func openSQLite(ctx context.Context, o Options, j *journal, migrations []Migrati
 	if err := createFile(path); err != nil {
 		return nil, fmt.Errorf("db: create %s: %w", path, err)
 	}
-	wdb, err := sql.Open("sqlite", writerDSN(path))
+	told := newTeller(o.Log)
+	wdb, err := openTold(writerDSN(path), told)
 	if err != nil {
 		return nil, fmt.Errorf("db: open %s: %w", path, err)
 	}
@@ -60,22 +63,40 @@ func openSQLite(ctx context.Context, o Options, j *journal, migrations []Migrati
 	if err := checkWAL(ctx, wdb); err != nil {
 		return nil, fmt.Errorf("db: open %s: %w", path, err)
 	}
-	if !o.Frozen { // else a daemon has done it
-		if err := checkPages(ctx, wdb, o.Log); err != nil {
+	whole := o.Frozen // a daemon has looked
+	if !whole {
+		if whole, err = checkPages(ctx, wdb, checkTime); err != nil {
 			return nil, fmt.Errorf("db: open %s: %w", path, err)
 		}
 	}
-	if err := migrate(ctx, wdb, "", sqliteSchema, o, slices.Concat([]Migration{positions}, migrations)); err != nil {
+	if err := migrateSQLite(ctx, wdb, o, slices.Concat([]Migration{positions}, migrations)); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	rdb, err := sql.Open("sqlite", readerDSN(path))
+	rdb, err := openTold(readerDSN(path), told)
 	if err != nil {
 		return nil, fmt.Errorf("db: open %s: %w", path, err)
 	}
 	rdb.SetMaxOpenConns(sqliteReaders)
 	rdb.SetMaxIdleConns(sqliteReaders)
 	rdb.SetConnMaxIdleTime(sqliteReaderIdle)
-	return &DB{read: rdb, committer: newWriter(wdb, rdb, j, o), journal: j, observer: o.observer}, nil
+	d := &DB{read: rdb, committer: newWriter(wdb, rdb, j, o), journal: j, observer: o.observer, late: func() {}}
+	if !whole {
+		d.beside(func(ctx context.Context) { checkLate(ctx, path, o.Log) })
+	}
+	return d, nil
+}
+
+// migrateSQLite brings the schema up to date. What has to be sorted for the
+// index of a large table goes to a temporary file.
+func migrateSQLite(ctx context.Context, db *sql.DB, o Options, migrations []Migration) error {
+	if _, err := db.ExecContext(ctx, pragmaSQL("temp_store", 1)); err != nil {
+		return err
+	}
+	if err := migrate(ctx, db, "", sqliteSchema, o, migrations); err != nil {
+		return err
+	}
+	_, err := db.ExecContext(ctx, pragmaSQL("temp_store", sqliteTempMemory))
+	return err
 }
 
 // createFile makes the database file with the mode that SQLite then gives the
@@ -113,7 +134,7 @@ func writerDSN(path string) string {
 			pragma("journal_size_limit", sqliteWALKeep),
 			pragma("cache_size", -sqliteWriterCache),
 			pragma("mmap_size", 0),
-			pragma("temp_store", 2), // memory: what a savepoint may have to take back would else go to a temporary file
+			pragma("temp_store", sqliteTempMemory), // what a savepoint may have to take back would else go to a temporary file
 		},
 	})
 }
@@ -139,3 +160,5 @@ func sqliteDSN(path string, q url.Values) string {
 }
 
 func pragma(name string, value int) string { return fmt.Sprintf("%s(%d)", name, value) }
+
+func pragmaSQL(name string, value int) string { return fmt.Sprintf("PRAGMA %s = %d", name, value) }

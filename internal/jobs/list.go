@@ -31,6 +31,9 @@ type Filter struct {
 type Condition struct {
 	SQL  string
 	Args []any
+	// Keys, if it is set, is a query that finds the keys by itself, with a ? for
+	// each of the same arguments: for the case that few jobs match.
+	Keys string
 }
 
 // Cursor is a place in a list: behind the job it names. Zero is the beginning.
@@ -130,9 +133,15 @@ func Containing(part string) string { return "%" + likeEscaper.Replace(part) + "
 // A list by state, kind, target and age, or one of these, or none, reads no
 // more rows than the page has for each target and state; so does one of an
 // owner. By an error it reads those that have one, by Also all that the others
-// leave, in the order of the list, until the page is full.
+// leave, in the order of the list, until the page is full; but where its Keys
+// are few, only those.
 func (s *Store) List(ctx context.Context, f Filter, after Cursor, limit int) ([]Job, error) {
 	limit = max(1, min(limit, maxPage))
+	if f.Also != nil && f.Also.Keys != "" {
+		if found, few, err := s.listFew(ctx, &f, after, limit); few || err != nil {
+			return found, err
+		}
+	}
 	text, args, err := s.page(ctx, &f, after, limit)
 	if err != nil {
 		return nil, fmt.Errorf("list jobs: %w", err)

@@ -1,0 +1,130 @@
+package sisa
+
+// Lists of links and of their downloads, among ten million. A filter by id, mail,
+// address or file that few mails have is answered from their side; everything else by
+// looking through the newest until the list is full. CROSS JOIN keeps SQLite to
+// the order in which the tables are named.
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"cloakroom/ledger"
+)
+
+// fewMails is up to how many mails of a filter are looked at one by one: beyond
+// that as many are among the newest that looking there is as quick.
+const fewMails = 20_000
+
+// List returns links, newest first.
+func (l *Links) List(ctx context.Context, f Filter) ([]Row, error) {
+	near, few, err := l.near(ctx, &f)
+	if err != nil {
+		return nil, fmt.Errorf("list links: %w", err)
+	}
+	const joined = ` FROM links l CROSS JOIN mails m WHERE m.key = l.mail AND `
+	if !few {
+		var c ledger.Conditions
+		if err := f.where(&c, l.now()); err != nil {
+			return nil, err
+		}
+		order := ` ORDER BY l.created DESC, l.id`
+		if f.ID != "" {
+			order = ` ORDER BY l.id`
+		}
+		return l.rows(ctx, `SELECT `+rowColumns+joined+c.String()+order+limited(&c, f.Limit), &c)
+	}
+	var all []placed
+	for part := range slices.Chunk(near, ledger.FindAtOnce) {
+		if all, err = l.placed(ctx, f, part, all); err != nil {
+			return nil, err
+		}
+	}
+	slices.SortFunc(all, func(a, b placed) int { return cmp.Or(cmp.Compare(b.created, a.created), slices.Compare(a.id, b.id)) })
+	if f.Limit > 0 {
+		all = all[:min(len(all), f.Limit)]
+	}
+	var out []Row
+	for part := range slices.Chunk(all, ledger.FindAtOnce) {
+		var c ledger.Conditions
+		ids := make([]string, len(part))
+		for i, one := range part {
+			ids[i] = c.Arg(one.id)
+		}
+		c.And("l.id IN (%s)", strings.Join(ids, ", "))
+		rows, err := l.rows(ctx, `SELECT `+rowColumns+joined+c.String(), &c)
+		if err != nil {
+			return nil, err
+		}
+		slices.SortFunc(rows, func(a, b Row) int { return cmp.Or(b.Created.Compare(a.Created), strings.Compare(a.ID, b.ID)) })
+		out = append(out, rows...)
+	}
+	return out, nil
+}
+
+// near finds the mails of a filter, if they are few.
+func (l *Links) near(ctx context.Context, f *Filter) (keys []ledger.Key, few bool, err error) {
+	if f.ID != "" {
+		return nil, false, nil
+	}
+	most := fewMails
+	if f.Limit == 0 {
+		most = 0
+	}
+	return f.Mails.Narrow(ctx, l.db.Read(), most)
+}
+
+func limited(c *ledger.Conditions, limit int) string {
+	if limit <= 0 {
+		return ""
+	}
+	return " LIMIT " + c.Arg(limit)
+}
+
+// placed is a link and its place in a list.
+type placed struct {
+	id      []byte
+	created int64
+}
+
+// placed adds to all the links of some mails that f selects.
+func (l *Links) placed(ctx context.Context, f Filter, mails []ledger.Key, all []placed) ([]placed, error) {
+	var c ledger.Conditions
+	c.AndIn("m.key", mails)
+	if err := f.where(&c, l.now()); err != nil {
+		return nil, err
+	}
+	rows, err := l.db.Read().QueryContext(ctx, `SELECT l.id, l.created FROM mails m CROSS JOIN links l WHERE l.mail = m.key AND `+c.String(), c.Args...)
+	if err != nil {
+		return nil, fmt.Errorf("list links: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var one placed
+		if err := rows.Scan(&one.id, &one.created); err != nil {
+			return nil, fmt.Errorf("list links: %w", err)
+		}
+		all = append(all, one)
+	}
+	return all, rows.Err()
+}
+
+func (l *Links) rows(ctx context.Context, text string, c *ledger.Conditions) ([]Row, error) {
+	rows, err := l.db.Read().QueryContext(ctx, text, c.Args...)
+	if err != nil {
+		return nil, fmt.Errorf("list links: %w", err)
+	}
+	defer rows.Close()
+	var out []Row
+	for rows.Next() {
+		r, err := scanRow(rows, l.now())
+		if err != nil {
+			return nil, fmt.Errorf("list links: %w", err)
+		}
+		out = append(out, r)
+	}
+	return out, rows.Err()
+}
