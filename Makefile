@@ -39,7 +39,7 @@ FUZZ     ?= ./message:FuzzScanner ./message:FuzzParseValue ./milter:FuzzPackets
 # Packages whose code runs in several goroutines.
 RACE ?= ./admin ./milter ./flow ./ledger ./policy/directory ./sisa/... ./vault ./internal/app ./internal/db ./internal/jobs ./internal/spool ./internal/submit
 
-.PHONY: help build deb test demo setup lint fmt unit corpus race fuzz e2e torture torture-vault bench clean test-plan demo-plan
+.PHONY: help build deb test demo setup lint fmt unit corpus race fuzz e2e torture torture-vault bench bench-store clean test-plan demo-plan
 
 help: ## Print this
 	@echo "make TARGET, where TARGET is one of:"
@@ -155,6 +155,13 @@ torture-vault: ## Put the vault under fire in full: 2,000 attachments up to 50 M
 
 bench: ## Run the benchmarks
 	go test -run '^$$' -bench . -benchmem ./...
+
+# How many links the store has that "make bench-store" makes: ten million take 30 minutes and 25 GB.
+BIGSTORE_LINKS ?= 10000000
+
+bench-store: ## Measure commands, pages, start and mail over a store of BIGSTORE_LINKS links
+	@./deploy/setup/postfix.sh
+	BIGSTORE_LINKS=$(BIGSTORE_LINKS) go test -count=1 -v -timeout 5h -run TestTheProgramOverAStore ./test
 
 clean: ## Remove what was built; the cache of unpacked servers stays
 	rm -rf bin

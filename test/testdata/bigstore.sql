@@ -17,6 +17,13 @@ SELECT hash('mail ' || n), printf('4%010X', n), printf('<%d.8a7f@mail.ext%d.test
 
 -- links
 WITH RECURSIVE c(n) AS (SELECT {from} UNION ALL SELECT n + 1 FROM c WHERE n + 1 < {to})
+INSERT OR IGNORE INTO recipients (domain, local, mail)
+SELECT CASE n % 4 WHEN 1 THEN printf('ext%d.test', n % 50) ELSE 'acmecorp.test' END,
+	CASE n % 4 WHEN 1 THEN printf('guest%d@', n * 17 % 200003) ELSE printf('user%d@', n * k % 5000) END, hash('mail ' || n)
+FROM c JOIN (SELECT 11 AS k UNION ALL SELECT 13) ON k = 11 OR n % 4 = 0 ORDER BY 1, 2, 3;
+
+-- links
+WITH RECURSIVE c(n) AS (SELECT {from} UNION ALL SELECT n + 1 FROM c WHERE n + 1 < {to})
 INSERT INTO parts (mail, part, name, type, sniffed, size, sha256, span_start, span_end, layout, cut, linked, rule)
 SELECT hash('mail ' || n), p, CASE p WHEN 1 THEN '' ELSE CASE n % 3 WHEN 0 THEN printf('report %d.pdf', n) WHEN 1 THEN printf('photo %d.jpg', n) ELSE printf('Invoice %d.docx', n) END END,
 	CASE p WHEN 1 THEN 'text/plain' ELSE 'application/pdf' END, CASE p WHEN 1 THEN 'text/plain' ELSE 'application/octet-stream' END,
