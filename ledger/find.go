@@ -37,6 +37,12 @@ func (f Filter) Narrow(ctx context.Context, q db.Tx, most int) (keys []Key, ok b
 	return nil, false, nil
 }
 
+// ByPartOfName tells that of f's conditions that an index answers the only one is
+// about a part of a file's name.
+func (f Filter) ByPartOfName() bool {
+	return strings.ContainsAny(f.File, "*?") && f.Mail == "" && f.Sender == "" && f.Recipient == "" && f.Address == ""
+}
+
 // way is a query that an index answers.
 type way struct {
 	text string

@@ -8,6 +8,8 @@ package sisa
 import (
 	"cmp"
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,27 +17,33 @@ import (
 	"cloakroom/ledger"
 )
 
+// newest is how many links are looked at first for a filter by a part of a file's
+// name: an index can only be read from end to end for that, and what many files
+// are called is soon found without it.
+const newest = 5_000
+
 // fewMails is up to how many mails of a filter are looked at one by one: beyond
 // that as many are among the newest that looking there is as quick.
 const fewMails = 20_000
 
 // List returns links, newest first.
 func (l *Links) List(ctx context.Context, f Filter) ([]Row, error) {
+	if f.Limit > 0 && f.Mails.ByPartOfName() {
+		since, err := l.newestSince(ctx)
+		if err != nil {
+			return nil, err
+		}
+		rows, err := l.inOrder(ctx, f, since)
+		if err != nil || len(rows) == f.Limit {
+			return rows, err
+		}
+	}
 	near, few, err := l.near(ctx, &f)
 	if err != nil {
 		return nil, fmt.Errorf("list links: %w", err)
 	}
-	const joined = ` FROM links l CROSS JOIN mails m WHERE m.key = l.mail AND `
 	if !few {
-		var c ledger.Conditions
-		if err := f.where(&c, l.now()); err != nil {
-			return nil, err
-		}
-		order := ` ORDER BY l.created DESC, l.id`
-		if f.ID != "" {
-			order = ` ORDER BY l.id`
-		}
-		return l.rows(ctx, `SELECT `+rowColumns+joined+c.String()+order+limited(&c, f.Limit), &c)
+		return l.inOrder(ctx, f, 0)
 	}
 	var all []placed
 	for part := range slices.Chunk(near, ledger.FindAtOnce) {
@@ -63,6 +71,35 @@ func (l *Links) List(ctx context.Context, f Filter) ([]Row, error) {
 		out = append(out, rows...)
 	}
 	return out, nil
+}
+
+// joined is the begin of a list's conditions.
+const joined = ` FROM links l CROSS JOIN mails m WHERE m.key = l.mail AND `
+
+// inOrder looks through the links that were made since a time, the newest first.
+func (l *Links) inOrder(ctx context.Context, f Filter, since int64) ([]Row, error) {
+	var c ledger.Conditions
+	if err := f.where(&c, l.now()); err != nil {
+		return nil, err
+	}
+	if since > 0 {
+		c.And("l.created >= %s", c.Arg(since))
+	}
+	order := ` ORDER BY l.created DESC, l.id`
+	if f.ID != "" {
+		order = ` ORDER BY l.id`
+	}
+	return l.rows(ctx, `SELECT `+rowColumns+joined+c.String()+order+limited(&c, f.Limit), &c)
+}
+
+// newestSince is when the oldest of the newest links was made.
+func (l *Links) newestSince(ctx context.Context) (int64, error) {
+	var at int64
+	err := l.db.Read().QueryRowContext(ctx, `SELECT created FROM links ORDER BY created DESC LIMIT 1 OFFSET $1`, newest).Scan(&at)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) { // there are fewer
+		return 0, fmt.Errorf("list links: %w", err)
+	}
+	return at, nil
 }
 
 // near finds the mails of a filter, if they are few.

@@ -222,7 +222,7 @@ func likeRealMail(t *testing.T, path string) {
 		}
 		shapes := `SELECT DISTINCT ` + strings.Join(shape, " || ',' || ") + ` FROM ` + table
 		var made []string
-		for _, row := range column(t, d, shapes+` WHERE rowid > (SELECT MAX(rowid) / 2 FROM `+table+`)`) {
+		for _, row := range column(t, d, shapes+` WHERE rowid > 10`) {
 			made = append(made, row[0])
 		}
 		for _, row := range column(t, d, shapes+` WHERE rowid = 1`) {

@@ -34,7 +34,6 @@ var wholeReads = map[string]string{
 	`SELECT COUNT(*), CAST(COALESCE(SUM(size), 0) AS BIGINT), CAST(COALESCE(SUM(skeleton_s`:   "store stats",
 	`SELECT COUNT(*), CAST(COALESCE(SUM(size), 0) AS BIGINT) FROM parts WHERE linked = 1`:     "store stats",
 	`SELECT COUNT(*) FROM tally_contents`:                                                     "once at the start, in the background; it has a bound",
-	`SELECT kind, target, state, COUNT(*), MIN(created), CAST(unixepoch('subsec')`:            "queue stats: one index from end to end, and in the background for the dashboard",
 	`SELECT fp.mail FROM parts fp WHERE fp.linked = 1 AND LOWER(fp.name) LIKE`:                "a part of a name, in an index that has the names",
 	`SELECT u.job FROM uploads u WHERE u.done = 0 AND LOWER(u.wanted) LIKE LOWER($1)`:         "a part of a path, in an index of those that are open",
 	`SELECT key FROM jobs WHERE key LIKE $1 ESCAPE '\' LIMIT $2`:                              "a job by the end of its key, in the index of keys",

@@ -28,6 +28,15 @@ const (
 	resetProbes = `UPDATE job_targets SET probe_at = {now} WHERE kind = $1 AND failures > 0 AND probe_at > {now} + $2`
 )
 
+// timesAhead tells whether there are such times. A target's jobs are looked for
+// by the time they wait for: with target IN (…), SQLite would rather look at all
+// that wait, a million of them every ten seconds.
+const timesAhead = `SELECT
+	(SELECT COUNT(*) FROM job_targets t WHERE t.kind = $1 AND EXISTS (SELECT 1 FROM jobs j WHERE j.kind = $1 AND j.target = t.target AND j.state = 'waiting'
+		AND j.not_before > {now} AND j.updated > {now} + CAST($2 AS BIGINT)))
+	+ (SELECT COUNT(*) FROM jobs WHERE kind = $1 AND state = 'running' AND lease_until > {now} + CAST($3 AS BIGINT) + CAST($2 AS BIGINT))
+	+ (SELECT COUNT(*) FROM job_targets WHERE kind = $1 AND failures > 0 AND probe_at > {now} + CAST($4 AS BIGINT))`
+
 // setRight mends the times of a kind after the clock was set back, and tells
 // how many jobs waited for times that are no more. There is nothing to write as
 // long as time goes on.
@@ -35,11 +44,7 @@ func (s *Store) setRight(ctx context.Context, kind string, lease time.Duration) 
 	slack := clockSlack.Milliseconds()
 	longest := max(lease, s.retry(kind).Target.Max).Milliseconds() + slack
 	wrong := 0
-	err := s.db.Read().QueryRowContext(ctx, s.sql(`SELECT
-		(SELECT COUNT(*) FROM jobs WHERE kind = $1 AND target IN (SELECT target FROM job_targets WHERE kind = $1) AND state = 'waiting'
-			AND not_before > {now} AND updated > {now} + CAST($2 AS BIGINT))
-		+ (SELECT COUNT(*) FROM jobs WHERE kind = $1 AND state = 'running' AND lease_until > {now} + CAST($3 AS BIGINT) + CAST($2 AS BIGINT))
-		+ (SELECT COUNT(*) FROM job_targets WHERE kind = $1 AND failures > 0 AND probe_at > {now} + CAST($4 AS BIGINT))`),
+	err := s.db.Read().QueryRowContext(ctx, s.sql(timesAhead),
 		kind, slack, lease.Milliseconds(), longest).Scan(&wrong)
 	if err != nil || wrong == 0 {
 		return 0, err

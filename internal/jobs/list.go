@@ -260,34 +260,3 @@ func (s *Store) Count(ctx context.Context, f Filter) (n int, newest time.Time, e
 	}
 	return n, time.UnixMilli(ms), nil
 }
-
-// Stat counts the jobs of one kind and target in one state.
-type Stat struct {
-	Kind, Target string
-	State        State
-	Count        int64
-	Oldest       time.Time     // when the oldest of them was made
-	OldestAge    time.Duration // how long ago, by the database's clock
-}
-
-// Stats counts all jobs. It reads one index from end to end: 100 ms for a
-// million jobs, not for every page view.
-func (s *Store) Stats(ctx context.Context) ([]Stat, error) {
-	rows, err := s.db.Read().QueryContext(ctx, s.sql(`SELECT kind, target, state, COUNT(*), MIN(created), {now} FROM jobs
-		GROUP BY state, kind, target ORDER BY kind, target, state`))
-	if err != nil {
-		return nil, fmt.Errorf("count jobs: %w", err)
-	}
-	defer rows.Close()
-	var out []Stat
-	for rows.Next() {
-		var one Stat
-		var oldest, now int64
-		if err := rows.Scan(&one.Kind, &one.Target, &one.State, &one.Count, &oldest, &now); err != nil {
-			return nil, fmt.Errorf("count jobs: %w", err)
-		}
-		one.Oldest, one.OldestAge = time.UnixMilli(oldest), time.Duration(max(0, now-oldest))*time.Millisecond
-		out = append(out, one)
-	}
-	return out, rows.Err()
-}

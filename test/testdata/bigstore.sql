@@ -20,7 +20,7 @@ WITH RECURSIVE c(n) AS (SELECT {from} UNION ALL SELECT n + 1 FROM c WHERE n + 1 
 INSERT OR IGNORE INTO recipients (domain, local, mail)
 SELECT CASE n % 4 WHEN 1 THEN printf('ext%d.test', n % 50) ELSE 'acmecorp.test' END,
 	CASE n % 4 WHEN 1 THEN printf('guest%d@', n * 17 % 200003) ELSE printf('user%d@', n * k % 5000) END, hash('mail ' || n)
-FROM c JOIN (SELECT 11 AS k UNION ALL SELECT 13) ON k = 11 OR n % 4 = 0 ORDER BY 1, 2, 3;
+FROM c CROSS JOIN (SELECT 11 AS k UNION ALL SELECT 13) WHERE k = 11 OR n % 4 = 0 ORDER BY 1, 2, 3;
 
 -- links
 WITH RECURSIVE c(n) AS (SELECT {from} UNION ALL SELECT n + 1 FROM c WHERE n + 1 < {to})
@@ -30,7 +30,7 @@ SELECT hash('mail ' || n), p, CASE p WHEN 1 THEN '' ELSE CASE n % 3 WHEN 0 THEN 
 	CASE p WHEN 1 THEN 42 ELSE 20 END, CASE p WHEN 1 THEN hash('text ' || n) ELSE hash(printf('blob %015d', (n * 31 + p) % {blobs})) END,
 	CASE p WHEN 1 THEN 114 ELSE 337 * p END, CASE p WHEN 1 THEN 156 ELSE 337 * p + 30 END,
 	CASE p WHEN 1 THEN 'identity' ELSE 'base64 76 "\r\n" "\r\n"' END, p > 1, p > 1, CASE p WHEN 1 THEN 'text of the message' ELSE 'everything' END
-FROM c JOIN (SELECT 1 AS p UNION ALL SELECT 2 UNION ALL SELECT 3) ON p < 3 OR n % 10 = 0;
+FROM c CROSS JOIN (SELECT 1 AS p UNION ALL SELECT 2 UNION ALL SELECT 3) WHERE p < 3 OR n % 10 = 0;
 
 -- links
 WITH RECURSIVE c(n) AS (SELECT {from} UNION ALL SELECT n + 1 FROM c WHERE n + 1 < {to}),
@@ -42,7 +42,7 @@ SELECT hash('link ' || n), hash('mail ' || n), 0, at + 16, CASE WHEN n % 10 < 3 
 -- links
 WITH RECURSIVE c(n) AS (SELECT {from} UNION ALL SELECT n + 1 FROM c WHERE n + 1 < {to})
 INSERT INTO link_parts (link, part, allowance, told)
-SELECT hash('link ' || n), p, NULL, NULL FROM c JOIN (SELECT 2 AS p UNION ALL SELECT 3) ON p < 3 OR n % 10 = 0;
+SELECT hash('link ' || n), p, NULL, NULL FROM c CROSS JOIN (SELECT 2 AS p UNION ALL SELECT 3) WHERE p < 3 OR n % 10 = 0;
 
 -- links
 WITH RECURSIVE c(n) AS (SELECT {from} UNION ALL SELECT n + 1 FROM c WHERE n + 1 < {to})
@@ -78,4 +78,4 @@ SELECT 'vault-' || lower(hex(substr(hash('mail ' || mail), 1, 8))) || '-' || low
 WITH RECURSIVE c(n) AS (SELECT {from} UNION ALL SELECT n + 1 FROM c WHERE n + 1 < {to})
 INSERT INTO hours (hour, name, node, value)
 SELECT {now} / 3600000 * 3600000 - (n + 2) * 3600000, name, 'mx.acmecorp.test', n * 7919 % 1000
-FROM c JOIN (SELECT value AS name FROM json_each('["mail.linked", "mail.untouched", "body_bytes", "attachments_linked", "attachment_bytes", "stored_bytes", "downloads", "uploads", "latency.3", "latency.4", "latency.5", "job_failures"]'));
+FROM c CROSS JOIN (SELECT value AS name FROM json_each('["mail.linked", "mail.untouched", "body_bytes", "attachments_linked", "attachment_bytes", "stored_bytes", "downloads", "uploads", "latency.3", "latency.4", "latency.5", "job_failures"]'));
