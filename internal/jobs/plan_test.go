@@ -79,7 +79,7 @@ func TestEveryStepSearchesAnIndex(t *testing.T) {
 		"page of the old":  {old, oldArgs, []string{"COVERING INDEX jobs_state (state=? AND kind=? AND target=? AND created<?)"}},
 		"failed of a kind": {failure, failureArgs, []string{"INDEX jobs_error"}},
 		"owner's":          {owner, ownerArgs, []string{"jobs_owner (owner=?)"}},
-		"sum": {countShelf, []any{"waiting", "vault", "a"}, []string{"SEARCH jobs USING COVERING INDEX jobs_state (state=? AND kind=? AND target=?)"}},
+		"sum":              {countShelf, []any{"waiting", "vault", "a"}, []string{"SEARCH jobs USING COVERING INDEX jobs_state (state=? AND kind=? AND target=?)"}},
 	} {
 		got := plan(t, s, c.text, c.args...)
 		for _, want := range c.uses {
