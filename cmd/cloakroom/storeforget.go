@@ -39,7 +39,7 @@ others. With --whole these are forgotten too. --address @domain is about all of 
 
 Mails under a legal hold are refused, and so are those of which copies are still being sent.
 For our own users the files may be the only copy: look at --dry-run first. The journal keeps
-lines from before; they are not brought back by a rebuild. Backups are not touched.`,
+lines from before; they are not brought back by a rebuild. The next backup deletes the files too.`,
 		Example: `  cloakroom store forget 4XYZabc --reason 'request of 3 March'
   cloakroom store forget --address bob@example.org --dry-run`,
 		RunE: func(cmd *cobra.Command, args []string) error { return g.forget(cmd, args, &flags) },
