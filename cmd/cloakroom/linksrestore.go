@@ -52,10 +52,9 @@ root, the command runs as the owner of the data folder: a folder must be writabl
 single file or mbox need not. Who restored which mails is told by: cloakroom audit.
 
 When it is interrupted, run the same again. A folder and a mailbox get no mail twice. In a
-mailbox a mail is there when one of its date, size and header is: dates and sizes of the
-whole mailbox are asked for once, which is fast also with 100,000 messages; nothing is
-searched for. That fails on a server that changes dates or sizes, which the end of a run
-tells. There, and with --submit and --mbox, --done FILE remembers what was handed out, and
+mailbox a mail is there when one of its date, size and header is: the dates of the whole
+mailbox are asked for once, at the beginning; nothing is searched for. That fails on a
+server that changes dates or sizes, which the end of a run tells. There, and with --submit and --mbox, --done FILE remembers what was handed out, and
 leaves it out next time (one mail may be sent twice where the machine was killed).
 
 --imap: write imaps://user@host/Mailbox, %40 for the @ in a user, / between levels, %20 for

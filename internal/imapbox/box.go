@@ -51,11 +51,17 @@ type Box struct {
 	name   string // as the server writes it
 	limit  int64  // of a message, in bytes; 0: none is known
 
-	there map[mark][]imap.UID
+	// there has the messages of the mailbox by their dates, in seconds since 1970.
+	there map[int64][]imap.UID
 	// ours counts messages that were put or recognised and are among there, added
 	// those that were put since: two messages can be the same in all we compare.
 	ours, added map[measured]int
-	before, put map[mark]int // how many were there at first, and were put since
+	put         map[mark]int // all that were put
+
+	first    imap.UID // that a message could get when the box was opened
+	validity uint32   // of UIDs, then
+	latest   uint32   // the validity now
+	selected bool
 }
 
 // Open connects, logs in, makes the mailbox if it is missing, and looks what is there.
@@ -66,7 +72,7 @@ func Open(ctx context.Context, o Options) (*Box, error) {
 	if o.Pauses == nil {
 		o.Pauses = defaultPauses
 	}
-	b := &Box{o: o, ours: make(map[measured]int), added: make(map[measured]int), before: make(map[mark]int), put: make(map[mark]int)}
+	b := &Box{o: o, ours: make(map[measured]int), added: make(map[measured]int), put: make(map[mark]int)}
 	if err := b.connect(ctx); err != nil {
 		return nil, err
 	}
@@ -74,9 +80,7 @@ func Open(ctx context.Context, o Options) (*Box, error) {
 		b.drop()
 		return nil, b.explain(err)
 	}
-	for k, uids := range b.there {
-		b.before[k] = len(uids)
-	}
+	b.validity = b.latest
 	return b, nil
 }
 
@@ -181,6 +185,9 @@ func refused(err error, no *imap.Error) error {
 }
 
 func (b *Box) append(ctx context.Context, m Message, seen measured) error {
+	if err := b.unselect(ctx); err != nil {
+		return err
+	}
 	return b.do(ctx, func() error {
 		cmd := b.client.Append(b.name, seen.size, &imap.AppendOptions{Time: m.Received})
 		_, err := io.Copy(cmd, m.reader())
@@ -208,8 +215,9 @@ func (b *Box) look(ctx context.Context) error {
 		return nil
 	}
 	err := b.ready(ctx)
+	var stored map[mark]int
 	if err == nil {
-		err = b.survey(ctx)
+		stored, err = b.stored(ctx)
 	}
 	if err != nil {
 		return fmt.Errorf("look whether all was stored: %w", err)
@@ -217,7 +225,7 @@ func (b *Box) look(ctx context.Context) error {
 	put, missing := 0, 0
 	for k, n := range b.put {
 		put += n
-		missing += min(n, max(0, b.before[k]+n-len(b.there[k])))
+		missing += max(0, n-stored[k])
 	}
 	if missing > 0 {
 		return fmt.Errorf("%d messages, of %d that were put into %s now, are not there with the size and date they had: the server changes what it stores, or they were moved or deleted meanwhile; a repetition would put them there again",

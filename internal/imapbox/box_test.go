@@ -158,6 +158,27 @@ func TestMessagesArriveByteForByteAndOnlyOnce(t *testing.T) {
 	checkSubscribed(t, d, "Zurückgeholt.März & mehr")
 }
 
+// Mail that was moved in bulk can have one date.
+func TestManyMessagesOfOneSecondAreToldApart(t *testing.T) {
+	t.Parallel()
+	d := startDovecot(t)
+	var texts []string
+	for i := range 2*fewAlike + 2 {
+		texts = append(texts, mail("bulk", strings.Repeat("x", i)+"\r\n"))
+	}
+	texts = append(texts, texts[3]) // a twin
+	put(t, open(t, options(t, d, "imap", d.Address(), "Bulk")), texts[:2*fewAlike]...)
+	was := put(t, open(t, options(t, d, "imap", d.Address(), "Bulk")), texts...)
+	for i, w := range was {
+		if w != (i < 2*fewAlike) {
+			t.Errorf("message %d was there: %v", i, w)
+		}
+	}
+	if was = put(t, open(t, options(t, d, "imap", d.Address(), "Bulk")), texts...); slices.Contains(was, false) || len(contents(t, d, "Bulk")) != len(texts) {
+		t.Errorf("the third time these are there: %v", was)
+	}
+}
+
 func checkSubscribed(t *testing.T, d *testserver.Dovecot, mailbox string) {
 	t.Helper()
 	c, err := imapclient.DialInsecure(d.Address(), nil)

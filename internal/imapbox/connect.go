@@ -111,7 +111,7 @@ func (b *Box) drop() {
 	if b.client != nil {
 		b.client.Close()
 	}
-	b.conn, b.client = nil, nil
+	b.conn, b.client, b.selected = nil, nil, false
 }
 
 // explain adds to an error what can be done about it.

@@ -34,7 +34,7 @@ type measured struct {
 	header [sha256.Size]byte
 }
 
-// mark is what is asked of all messages of a mailbox.
+// mark is the part of it that needs no look into the message.
 type mark struct {
 	size int64
 	date int64 // seconds since 1970

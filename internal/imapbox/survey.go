@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/emersion/go-imap/v2"
+	"github.com/emersion/go-imap/v2/imapclient"
 )
 
 // prepare finds out how the server writes the name and what it takes, makes the
@@ -55,33 +56,42 @@ func (b *Box) askLimit() error {
 	return nil
 }
 
-// survey looks what is in the mailbox. It is only read: its messages stay unseen.
+// survey asks for the dates of all that is in the mailbox. It is only read: its
+// messages stay unseen.
 func (b *Box) survey(ctx context.Context) error {
-	n, err := b.examine(ctx)
+	box, err := b.examine(ctx)
 	if err != nil {
 		return err
+	}
+	if b.latest = box.UIDValidity; b.first == 0 {
+		b.first = box.UIDNext
 	}
 	for seen, more := range b.added {
 		b.ours[seen] += more
 	}
 	clear(b.added)
-	b.there = make(map[mark][]imap.UID)
-	if n == 0 {
+	b.there = make(map[int64][]imap.UID)
+	if box.NumMessages == 0 {
 		return nil
 	}
-	all := imap.SeqSet{{Start: 1}} // 1:*
+	return b.fetch(ctx, imap.SeqSet{{Start: 1}}, &imap.FetchOptions{InternalDate: true}, func(m *imapclient.FetchMessageBuffer) {
+		b.there[m.InternalDate.Unix()] = append(b.there[m.InternalDate.Unix()], m.UID)
+	})
+}
+
+// fetch asks for something of messages, but for those that are about to go.
+func (b *Box) fetch(ctx context.Context, which imap.NumSet, what *imap.FetchOptions, each func(*imapclient.FetchMessageBuffer)) error {
+	what.UID, what.Flags = true, true
 	return b.do(ctx, func() error {
-		cmd := b.client.Fetch(all, &imap.FetchOptions{UID: true, Flags: true, InternalDate: true, RFC822Size: true})
+		cmd := b.client.Fetch(which, what)
 		for msg := cmd.Next(); msg != nil; msg = cmd.Next() {
 			one, err := msg.Collect()
 			if err != nil {
 				return errors.Join(fmt.Errorf("look what is in %s: %w", b.name, err), cmd.Close())
 			}
-			if slices.Contains(one.Flags, imap.FlagDeleted) || one.UID == 0 {
-				continue // it is about to go
+			if one.UID != 0 && !slices.Contains(one.Flags, imap.FlagDeleted) {
+				each(one)
 			}
-			k := mark{one.RFC822Size, one.InternalDate.Unix()}
-			b.there[k] = append(b.there[k], one.UID)
 		}
 		if err := cmd.Close(); err != nil {
 			return fmt.Errorf("look what is in %s: %w", b.name, err)
@@ -90,19 +100,38 @@ func (b *Box) survey(ctx context.Context) error {
 	})
 }
 
-// examine opens the mailbox, which is made when it is missing, and tells how much
-// is in it.
-func (b *Box) examine(ctx context.Context) (messages uint32, err error) {
-	open := func() error {
-		box, err := b.client.Select(b.name, &imap.SelectOptions{ReadOnly: true}).Wait()
-		if err == nil {
-			messages = box.NumMessages
+// stored counts what came into the mailbox since it was opened.
+func (b *Box) stored(ctx context.Context) (map[mark]int, error) {
+	box, err := b.examine(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[mark]int)
+	if box.NumMessages == 0 {
+		return out, nil
+	}
+	first := b.first
+	if box.UIDValidity != b.validity || first == 0 { // it was made again
+		first = 1
+	}
+	since := imap.UIDSet{{Start: first}} // first:*
+	return out, b.fetch(ctx, since, &imap.FetchOptions{RFC822Size: true, InternalDate: true}, func(m *imapclient.FetchMessageBuffer) {
+		if m.UID >= first { // * is the last one, also where that is less
+			out[mark{m.RFC822Size, m.InternalDate.Unix()}]++
 		}
+	})
+}
+
+// examine opens the mailbox, which is made when it is missing.
+func (b *Box) examine(ctx context.Context) (box *imap.SelectData, err error) {
+	open := func() (err error) {
+		box, err = b.client.Select(b.name, &imap.SelectOptions{ReadOnly: true}).Wait()
+		b.selected = err == nil
 		return err
 	}
 	missing := b.do(ctx, open)
 	if missing == nil || refusal(missing) == nil {
-		return messages, missing
+		return box, missing
 	}
 	err = b.do(ctx, func() error {
 		if err := b.client.Create(b.name, nil).Wait(); err != nil {
@@ -118,31 +147,77 @@ func (b *Box) examine(ctx context.Context) (messages uint32, err error) {
 		}
 		return nil
 	})
-	return messages, err
+	return box, err
 }
+
+// unselect closes the mailbox: where it is open, servers look through it after each
+// message that is added.
+func (b *Box) unselect(ctx context.Context) error {
+	if !b.selected {
+		return nil
+	}
+	b.selected = false
+	return b.do(ctx, func() error {
+		if b.client.Caps().Has(imap.CapUnselect) {
+			return b.client.Unselect().Wait()
+		}
+		return b.client.UnselectAndExpunge().Wait() // CLOSE, which deletes nothing after EXAMINE
+	})
+}
+
+// reopen opens the mailbox again, whose UIDs are to be those that are known.
+func (b *Box) reopen(ctx context.Context) error {
+	if b.selected {
+		return nil
+	}
+	box, err := b.examine(ctx)
+	if err == nil && box.UIDValidity != b.latest {
+		err = errors.New("the mailbox was made again meanwhile")
+	}
+	return err
+}
+
+// fewAlike is how many messages of the same second are looked at without asking
+// for their sizes first: mail that was moved in bulk can have one date.
+const fewAlike = 8
 
 // isThere tells whether more messages like this one are there than were accounted
 // for.
 func (b *Box) isThere(ctx context.Context, seen measured) (bool, error) {
-	uids := b.there[seen.mark]
+	uids := b.there[seen.date]
+	if len(uids) <= b.ours[seen] {
+		return false, nil
+	}
+	if err := b.reopen(ctx); err != nil {
+		return false, err
+	}
+	if len(uids) > fewAlike {
+		var err error
+		if uids, err = b.ofSize(ctx, uids, seen.size); err != nil {
+			return false, err
+		}
+	}
 	if len(uids) <= b.ours[seen] {
 		return false, nil
 	}
 	same := 0
 	section := &imap.FetchItemBodySection{Specifier: imap.PartSpecifierHeader, Peek: true}
-	err := b.do(ctx, func() error {
-		found, err := b.client.Fetch(imap.UIDSetNum(uids...), &imap.FetchOptions{UID: true, BodySection: []*imap.FetchItemBodySection{section}}).Collect()
-		if err != nil {
-			return fmt.Errorf("look at messages of the same size: %w", err)
+	what := &imap.FetchOptions{RFC822Size: true, BodySection: []*imap.FetchItemBodySection{section}}
+	err := b.fetch(ctx, imap.UIDSetNum(uids...), what, func(m *imapclient.FetchMessageBuffer) {
+		var h headerSum
+		h.add(m.FindBodySection(section))
+		if m.RFC822Size == seen.size && h.sum() == seen.header {
+			same++
 		}
-		for _, one := range found {
-			var h headerSum
-			h.add(one.FindBodySection(section))
-			if h.sum() == seen.header {
-				same++
-			}
-		}
-		return nil
 	})
 	return same > b.ours[seen], err
+}
+
+func (b *Box) ofSize(ctx context.Context, uids []imap.UID, size int64) (out []imap.UID, err error) {
+	err = b.fetch(ctx, imap.UIDSetNum(uids...), &imap.FetchOptions{RFC822Size: true}, func(m *imapclient.FetchMessageBuffer) {
+		if m.RFC822Size == size {
+			out = append(out, m.UID)
+		}
+	})
+	return out, err
 }
