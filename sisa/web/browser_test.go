@@ -12,7 +12,6 @@ import (
 	"image"
 	"image/png"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -28,6 +27,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
+	"cloakroom/internal/testserver"
 	"cloakroom/sisa"
 )
 
@@ -36,39 +36,19 @@ const (
 	phoneWidth   = 320              // CSS pixels of the narrowest phones (WCAG 2.2, 1.4.10)
 	desktopWidth = 800
 	pageHeight   = 700
-
-	unpackedProgram = "usr/lib/chromium/chromium" // where Debian's package has it
 )
 
-// findBrowser gives Chromium and the folders of its libraries: the installed one,
-// or what deploy/setup/chromium.sh unpacked.
-func findBrowser(t *testing.T) (program string, libraries []string) {
+// findBrowser gives Chromium, and the environment it needs.
+func findBrowser(t *testing.T) (program string, env []string) {
 	t.Helper()
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
-		if found, err := exec.LookPath(name); err == nil {
-			return found, nil
-		}
-	}
-	cache := os.Getenv("CLOAKROOM_CACHE")
-	if cache == "" && os.Geteuid() == 0 {
-		cache = "/var/cache/cloakroom-test"
-	} else if cache == "" {
-		if user, err := os.UserCacheDir(); err == nil {
-			cache = filepath.Join(user, "cloakroom-test")
-		}
-	}
-	root := filepath.Join(cache, "chromium")
-	list, err := os.ReadFile(filepath.Join(root, "libraries"))
+	program, env, err := testserver.FindChromium()
 	if err != nil {
 		if os.Getenv("CI") == "true" {
-			t.Fatal("Chromium is neither installed nor unpacked: run deploy/setup/chromium.sh")
+			t.Fatal(err)
 		}
-		t.Skip("Chromium is neither installed nor unpacked: run deploy/setup/chromium.sh")
+		t.Skip(err)
 	}
-	for _, folder := range strings.Fields(string(list)) {
-		libraries = append(libraries, filepath.Join(root, folder))
-	}
-	return filepath.Join(root, unpackedProgram), libraries
+	return program, env
 }
 
 // browser is one tab, and what it complained of.
@@ -81,17 +61,15 @@ type browser struct {
 
 func openBrowser(t *testing.T) *browser {
 	t.Helper()
-	program, libraries := findBrowser(t)
+	program, env := findBrowser(t)
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(program), chromedp.UserDataDir(t.TempDir()), chromedp.DisableGPU,
 		chromedp.WindowSize(desktopWidth, pageHeight))
 	if os.Geteuid() == 0 {
 		options = append(options, chromedp.NoSandbox) // Chromium refuses root otherwise; it meets no page but ours
 	}
-	if len(libraries) > 0 {
-		root := strings.TrimSuffix(program, unpackedProgram)
-		options = append(options, chromedp.Env("LD_LIBRARY_PATH="+strings.Join(libraries, ":"),
-			"FONTCONFIG_PATH="+root+"etc/fonts", "XDG_DATA_HOME="+root+"usr/share"))
+	if len(env) > 0 {
+		options = append(options, chromedp.Env(env...))
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), browserTime)
 	t.Cleanup(cancel)
