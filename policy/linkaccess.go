@@ -137,18 +137,6 @@ func (l Linked) Downloads() int {
 	return 0
 }
 
-// LinkNeeds lists what the options of link rules rely on, by the rule's place in
-// the list.
-func (s *Set) LinkNeeds() map[int]LinkOptions {
-	out := make(map[int]LinkOptions)
-	for i := range s.rules {
-		if a := s.rules[i].link; a != nil && !a.Keep {
-			out[i] = a.Options
-		}
-	}
-	return out
-}
-
 // verdictWords are the options for people.
 func (o LinkOptions) verdictWords() string {
 	text := ""

@@ -15,12 +15,14 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"golang.org/x/crypto/ssh"
 
 	"cloakroom/internal/testserver"
+	"cloakroom/sisa"
 )
 
 // allDocuments are the documents that people write. docs/config.md is generated,
@@ -188,6 +190,15 @@ func TestDocumentsNameCommandsAndFlagsThatExist(t *testing.T) {
 // fileKeys are keys whose value is a file that must be there.
 var fileKeys = regexp.MustCompile(`\b(key_file|known_hosts|password_file|secret_file|srs_key_file|ca_file): *"?([^\s,}"]+)`)
 
+// linkPassword is the hash of a link's password.
+var linkPassword = sync.OnceValue(func() string {
+	hash, err := sisa.HashPassword("five random words")
+	if err != nil {
+		panic(err)
+	}
+	return hash
+})
+
 // authority is a certificate that signs others.
 func authority(t *testing.T) []byte {
 	t.Helper()
@@ -230,7 +241,7 @@ func filesFor(t *testing.T, folder, config string) string {
 		text := map[string]string{
 			"key_file":      string(pem.EncodeToMemory(block)),
 			"known_hosts":   "vault.acmecorp.com,vault.example.com " + string(ssh.MarshalAuthorizedKey(host)),
-			"password_file": "secret\n",
+			"password_file": linkPassword() + "\n", // a password for others
 			"secret_file":   strings.Repeat("5e", 32) + "\n",
 			"srs_key_file":  strings.Repeat("57", 32) + "\n",
 			"ca_file":       string(authority(t)),

@@ -27,12 +27,14 @@ func (c *checker) rules() {
 		}
 		c.ruleMistake(mistake)
 	}
+	for i := range c.cfg.Rules {
+		if link := c.cfg.Rules[i].Link; link != nil && !link.Keep {
+			c.linkNeeds(fmt.Sprintf("rules[%d]", i), link.Options)
+		}
+	}
 	if set != nil {
 		for i, o := range set.VaultTargets() {
 			c.ruleTarget(fmt.Sprintf("rules[%d].vault", i), o)
-		}
-		for i, o := range set.LinkNeeds() {
-			c.linkNeeds(fmt.Sprintf("rules[%d]", i), o)
 		}
 		for i, alternate := range set.ForwardAlternates() {
 			c.alternate(fmt.Sprintf("rules[%d].forward.alternate", i), alternate)

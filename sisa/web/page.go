@@ -86,6 +86,9 @@ func (s *Site) renderFiles(x *exchange, link sisa.Link) ([]byte, error) {
 			page.Icons = append(page.Icons, row.Icon)
 		}
 	}
+	if !allOpen {
+		page.Advice = t.Say("downloads_ask")
+	}
 	if len(link.Files) > 1 {
 		page.Total = t.sizeWords(total)
 		if allOpen {
