@@ -202,8 +202,8 @@ func recipientsOf(ctx context.Context, tx db.Tx, mail []byte) ([]string, error) 
 	return slices.DeleteFunc(all, func(r string) bool { return r == "" }), err
 }
 
-// strikeGuards takes an address out of the guards of a mail's links; all
-// addresses, if it is "".
+// strikeGuards takes an address out of the guards of a mail's links, and out of
+// their list of downloads; all addresses, if it is "".
 func strikeGuards(ctx context.Context, tx db.Tx, mail ledger.Key, address string) error {
 	rows, err := tx.QueryContext(ctx, `SELECT id, guard FROM links WHERE mail = $1 AND guard <> '{}'`, mail[:])
 	if err != nil {
@@ -234,6 +234,11 @@ func strikeGuards(ctx context.Context, tx db.Tx, mail ledger.Key, address string
 		if err := setGuard(ctx, tx, id, &g); err != nil {
 			return err
 		}
+	}
+	_, err = tx.ExecContext(ctx, `UPDATE downloads SET proven = '' WHERE LOWER(proven) = LOWER(CAST($2 AS TEXT))
+		AND link IN (SELECT id FROM links WHERE mail = $1)`, mail[:], address)
+	if err != nil {
+		return fmt.Errorf("downloads of mail %s: %w", mail, err)
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -246,7 +247,7 @@ func TestTheJournalBringsGuardsAndCountsBack(t *testing.T) {
 	second := s.issueGuarded(t, record(2, "dave@ext.test"), Guard{Password: "hash", Downloads: 1})
 	k := &Keeper{DB: s.db, Now: func() time.Time { return s.now }}
 	for _, err := range []error{
-		s.fetch(t, first, 2), s.fetch(t, first, AllParts), s.fetch(t, second, 4),
+		s.links.Downloaded(t.Context(), Download{LinkID: first.ID.String(), Part: 2, At: s.now, Proven: "bob@ext.test"}), s.fetch(t, first, AllParts), s.fetch(t, second, 4),
 		s.links.Protect(t.Context(), []string{second.ID.String()}, Access{ByMail: true}, Act{By: "root"}),
 	} {
 		if err != nil {
@@ -263,6 +264,9 @@ func TestTheJournalBringsGuardsAndCountsBack(t *testing.T) {
 		t.Errorf("a struck address stays in the guard: %+v, %v", g, err)
 	}
 	want := s.dump(t)
+	if slices.ContainsFunc(want, func(line string) bool { return strings.Contains(line, "bob@ext.test") }) {
+		t.Errorf("the struck address is still there:\n%v", want)
+	}
 
 	again := open("")
 	for round := range 2 {

@@ -398,9 +398,11 @@ type mta struct {
 	body     []byte
 }
 
-func startMTA(t *testing.T) *mta {
+func startMTA(t *testing.T) *mta { return startMTAAt(t, "127.0.0.1:0") }
+
+func startMTAAt(t *testing.T, address string) *mta {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"mime"
 	"mime/quotedprintable"
+	"strings"
 	"time"
 )
 
@@ -33,13 +34,13 @@ func (l *Letter) Bytes() []byte {
 	sum := sha256.Sum256([]byte(l.ID + "\n" + l.To))
 	from := "<" + oneLine(l.From) + ">"
 	if l.Name != "" {
-		from = mime.QEncoding.Encode("utf-8", quoted(oneLine(l.Name))) + " " + from
+		from = phrase(oneLine(l.Name)) + "\r\n " + from
 	}
 	var b bytes.Buffer
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\r\n", args...) }
 	line("From: %s", from)
 	line("To: <%s>", oneLine(l.To))
-	line("Subject: %s", mime.QEncoding.Encode("utf-8", cut(oneLine(l.Subject), 900)))
+	line("Subject: %s", folded(mime.QEncoding.Encode("utf-8", cut(oneLine(l.Subject), 900))))
 	line("Date: %s", l.Date.Format(time.RFC1123Z))
 	line("Message-ID: <%s.letter@%s>", hex.EncodeToString(sum[:12]), l.Hostname)
 	line("Auto-Submitted: auto-generated") // RFC 3834: nobody's holiday note answers
@@ -57,20 +58,15 @@ func (l *Letter) Bytes() []byte {
 	return b.Bytes()
 }
 
-// quoted is a name as the quoted string of RFC 5322 section 3.2.4; one that is
-// not ASCII will be an encoded word, which needs no quotes.
-func quoted(name string) string {
+// folded puts each encoded word on a line of its own (RFC 2047 section 2).
+func folded(words string) string { return strings.ReplaceAll(words, "?= =?", "?=\r\n =?") }
+
+// phrase is a name as a quoted string (RFC 5322 section 3.2.4), or, beyond ASCII,
+// as encoded words: in base64, since few characters may stand for themselves in
+// a phrase (RFC 2047 section 5).
+func phrase(name string) string {
 	if !ascii(name) {
-		return name
+		return folded(mime.BEncoding.Encode("utf-8", name))
 	}
-	var b bytes.Buffer
-	b.WriteByte('"')
-	for i := range len(name) {
-		if name[i] == '"' || name[i] == '\\' {
-			b.WriteByte('\\')
-		}
-		b.WriteByte(name[i])
-	}
-	b.WriteByte('"')
-	return b.String()
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(name) + `"`
 }

@@ -32,7 +32,7 @@ func FindChromium() (program string, env []string, err error) {
 	root := filepath.Join(cache, "chromium")
 	list, err := os.ReadFile(filepath.Join(root, "libraries"))
 	if err != nil {
-		return "", nil, errors.New("Chromium is neither installed nor unpacked: run deploy/setup/chromium.sh")
+		return "", nil, errors.New("no Chromium is installed or unpacked: run deploy/setup/chromium.sh")
 	}
 	var libraries []string
 	for _, folder := range strings.Fields(string(list)) {

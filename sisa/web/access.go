@@ -109,8 +109,8 @@ func (s *Site) takeAddress(x *exchange, linkID, token string, g *sisa.Guard) {
 		return
 	}
 	asked := newAsked(address)
-	if isRecipient(g, address) {
-		s.sendCode(x, linkID, asked)
+	if to := recipient(g, address); to != "" {
+		s.sendCode(x, linkID, asked, to)
 	}
 	x.pauseUntil(missTime)
 	s.setCookie(x, askedCookie, token, s.signer.seal("asked", linkID, asked.text(), s.now().Add(codeTime)), codeTime)
@@ -118,7 +118,7 @@ func (s *Site) takeAddress(x *exchange, linkID, token string, g *sisa.Guard) {
 }
 
 // sendCode does not wait for the mail, and not for the visitor either.
-func (s *Site) sendCode(x *exchange, linkID string, asked askedFor) {
+func (s *Site) sendCode(x *exchange, linkID string, asked askedFor, to string) {
 	code := s.signer.code(linkID, asked)
 	subject := x.texts.Say("mail_subject", "code", code)
 	text := x.texts.Say("mail_text", "code", code, "host", s.face.Host)
@@ -134,7 +134,7 @@ func (s *Site) sendCode(x *exchange, linkID string, asked askedFor) {
 	go func() {
 		defer func() { <-s.mails }()
 		defer cancel()
-		if err := s.mailer.SendCode(ctx, asked.address, subject, text); err != nil {
+		if err := s.mailer.SendCode(ctx, to, subject, text); err != nil {
 			s.log.Error("web: code not sent", append(attrs, "error", err)...)
 			return
 		}
@@ -153,7 +153,7 @@ func (s *Site) takeCode(x *exchange, linkID, token string, g *sisa.Guard, asked 
 	}
 	// All is worked out, whatever the first says.
 	right := s.signer.checkCode(linkID, asked, x.r.PostForm.Get("code"))
-	if right = isRecipient(g, asked.address) && right; right && s.usedCodes.use(asked.nonce, now) {
+	if right = recipient(g, asked.address) != "" && right; right && s.usedCodes.use(asked.nonce, now) {
 		s.dropCookie(x, askedCookie, token)
 		s.letIn(x, sessionCookie, linkID, token, asked.address)
 		return
@@ -196,12 +196,13 @@ func (s *Site) takePassword(x *exchange, linkID, token string, g *sisa.Guard) {
 	s.ask(x, http.StatusForbidden, questionPassword, "bad_password", "")
 }
 
-// isRecipient looks at all recipients, whichever fits.
-func isRecipient(g *sisa.Guard, address string) bool {
-	found := false
+// recipient is the address among the recipients' that fits, as the mail has it;
+// "" for none. It looks at all of them, whichever fits.
+func recipient(g *sisa.Guard, address string) string {
+	found := ""
 	for _, r := range g.Recipients {
 		if normal, ok := normalAddress(r); ok && normal == address {
-			found = true
+			found = r
 		}
 	}
 	return found

@@ -140,7 +140,7 @@ func TestRecipientGetsACodeAndIsLetInWithIt(t *testing.T) {
 	s.wantText(r, "Enter the code", "If <bdi>carol@ext.test</bdi> is one of", `autocomplete="one-time-code"`)
 	mail := g.mails(t, 1)[0]
 	code := eightDigits.FindString(mail.text)
-	if mail.to != "carol@ext.test" || code == "" || mail.subject != "Your code: "+code || !strings.Contains(mail.text, "files.acmecorp.test") {
+	if mail.to != "Carol@ext.test" || code == "" || mail.subject != "Your code: "+code || !strings.Contains(mail.text, "files.acmecorp.test") {
 		t.Errorf("mail %+v", mail)
 	}
 	if eightDigits.Match(r.body) {
@@ -329,6 +329,17 @@ func TestCodesCannotBeTriedOrMailedWithoutEnd(t *testing.T) {
 	}
 	s.wantStatus(r, http.StatusTooManyRequests)
 	g.mails(t, mailsAtOnce+2)
+}
+
+func TestAddressesAreComparedAsPeopleWriteThem(t *testing.T) {
+	for written, want := range map[string]string{
+		" Bob@EXT.test ": "bob@ext.test", "bob@bücher.test": "bob@xn--bcher-kva.test", "bob@XN--BCHER-KVA.test": "bob@xn--bcher-kva.test",
+		"büro@ext.test": "büro@ext.test", "bob@[192.0.2.1]": "bob@[192.0.2.1]", "bob@-x.test": "bob@-x.test",
+	} {
+		if got, ok := normalAddress(written); !ok || got != want {
+			t.Errorf("%q: %q, %v, want %q", written, got, ok, want)
+		}
+	}
 }
 
 func TestFormsOfOtherSitesAreRefused(t *testing.T) {

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"golang.org/x/net/idna"
 )
 
 const (
@@ -102,13 +104,19 @@ func (s signer) checkSession(value, linkID, who string, now time.Time) bool {
 	return hmac.Equal([]byte(s.session(linkID, who, time.Unix(seconds, 0))), []byte(value))
 }
 
-// normalAddress gives an address as it is compared and mailed to: in lower case,
-// as no mail system in use tells "Bob" from "bob". It refuses what is no address.
+// normalAddress gives an address as it is compared: in lower case, as no mail
+// system in use tells "Bob" from "bob", and its domain as the DNS has it, however
+// people write it. It refuses what is no address.
 func normalAddress(text string) (string, bool) {
 	text = strings.TrimSpace(text)
 	parsed, err := mail.ParseAddress(text)
 	if err != nil || len(text) > maxSenderBytes || parsed.Address != text {
 		return "", false // also "Bob <bob@…>" and anything with a line break
 	}
-	return strings.ToLower(text), true
+	text = strings.ToLower(text)
+	at := strings.LastIndexByte(text, '@')
+	if domain, err := idna.Lookup.ToASCII(text[at+1:]); err == nil {
+		text = text[:at+1] + domain
+	}
+	return text, true
 }
