@@ -1,0 +1,116 @@
+package web
+
+// Links that ask for a password, alone or beside a code.
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"cloakroom/sisa"
+)
+
+func TestPasswordOpensTheLink(t *testing.T) {
+	hash, err := sisa.HashPassword("pass phrase ü")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, _ := guarded(t, sisa.Guard{Password: hash})
+	r := s.get(s.page())
+	s.wantText(r, `type="password"`, "The sender of the mail can tell you.")
+	wantClosed(t, s, r)
+	r = s.post(s.page(), form("password", "wrong"))
+	s.wantStatus(r, http.StatusForbidden)
+	s.wantText(r, "The password is wrong.")
+	wantClosed(t, s, r)
+	r = s.post(s.page(), form("password", "pass phrase ü"))
+	s.wantStatus(r, http.StatusSeeOther)
+	in := cookieOf(t, r, passwordCookie)
+	s.wantText(s.get(s.page(), "Cookie", in), "report.pdf")
+	s.wantStatus(s.post(s.page(), "file=2", "Cookie", in), http.StatusSeeOther)
+	if d := s.links.recorded(); len(d) != 1 || d[0].Proven != "password" {
+		t.Errorf("recorded %+v", d)
+	}
+	if other, err := sisa.HashPassword("another"); err != nil {
+		t.Fatal(err)
+	} else {
+		s.guard(sisa.Guard{Password: other})
+	}
+	s.wantText(s.get(s.page(), "Cookie", in), `type="password"`)
+	s.guard(sisa.Guard{Password: "broken"})
+	s.wantStatus(s.post(s.page(), form("password", "")), http.StatusInternalServerError)
+	for _, bad := range []string{"x", "pbkdf2-sha256$0$AA$AA", "pbkdf2-sha256$600000$!$AA", hash + "A", strings.Replace(hash, "600000", "600000000", 1)} {
+		if ok, err := sisa.CheckPassword(bad, "x"); ok || err == nil {
+			t.Errorf("hash %q: %v %v", bad, ok, err)
+		}
+	}
+	for _, bad := range []string{"", strings.Repeat("x", 1001)} {
+		if _, err := sisa.HashPassword(bad); err == nil {
+			t.Errorf("a password of %d bytes is taken", len(bad))
+		}
+	}
+}
+
+func TestAGuardThatFailsLetsNobodyIn(t *testing.T) {
+	for _, unknown := range []bool{true, false} {
+		s := newStage(t) // without a mailer
+		s.guard(sisa.Guard{ByMail: true, Recipients: []string{"dave@ext.test"}})
+		if unknown {
+			s.links.set(func() { s.links.errs[s.token] = sisa.ErrGuard })
+		}
+		for _, r := range []reply{s.get(s.page()), s.post(s.page(), "file=2"), s.post(s.page(), form("address", "dave@ext.test"))} {
+			if r.StatusCode != http.StatusServiceUnavailable {
+				t.Errorf("guard unknown: %v: status %d", unknown, r.StatusCode)
+			}
+			wantClosed(t, s, r)
+		}
+	}
+	s, _ := guarded(t, sisa.Guard{ByMail: true}) // all recipients were forgotten
+	s.askFor("dave@ext.test")
+	s.wantText(s.get(s.page()), "Who are you?")
+}
+
+func TestPasswordAndCodeAreBothAskedFor(t *testing.T) {
+	hash, err := sisa.HashPassword("x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, g := guarded(t, sisa.Guard{ByMail: true, Recipients: []string{"dave@ext.test"}, Password: hash})
+	s.wantText(s.get(s.page()), `type="password"`)
+	s.wantStatus(s.post(s.page(), form("address", "dave@ext.test")), http.StatusForbidden)
+	g.mails(t, 0) // who lacks the password has nobody mailed
+	r := s.post(s.page(), form("password", "x"))
+	s.wantStatus(r, http.StatusSeeOther)
+	one := cookieOf(t, r, passwordCookie)
+	s.wantText(s.get(s.page(), "Cookie", one), "Who are you?")
+	s.wantStatus(s.post(s.page(), "file=2", "Cookie", one), http.StatusForbidden)
+	r = s.post(s.page(), form("address", "dave@ext.test"), "Cookie", one)
+	asked := cookieOf(t, r, askedCookie)
+	r = s.post(s.page(), form("code", eightDigits.FindString(g.mails(t, 1)[0].text)), "Cookie", one+"; "+asked)
+	two := cookieOf(t, r, sessionCookie)
+	s.wantText(s.get(s.page(), "Cookie", two), `type="password"`)
+	s.wantText(s.get(s.page(), "Cookie", one+"; "+two), "report.pdf")
+}
+
+func TestPasswordsCannotBeTriedWithoutEnd(t *testing.T) {
+	hash, err := sisa.HashPassword("x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	hash = strings.Replace(hash, "600000", "1", 1) // none is right, and fast
+	s, _ := guarded(t, sisa.Guard{Password: hash})
+	try := func(n int) reply {
+		return s.post(s.page(), form("password", "y"), "X-Forwarded-For", fmt.Sprintf("192.0.2.%d", n))
+	}
+	for range triesAtOnceClient {
+		s.wantStatus(try(1), http.StatusForbidden)
+	}
+	r := try(1)
+	s.wantStatus(r, http.StatusTooManyRequests)
+	s.wantText(r, "Wrong passwords were entered too often.")
+	for n := range triesAtOnceLink - triesAtOnceClient {
+		s.wantStatus(try(2+n), http.StatusForbidden)
+	}
+	s.wantStatus(try(100), http.StatusTooManyRequests)
+}
