@@ -143,7 +143,7 @@ func fillRows(t *testing.T, d *sql.DB, n storeSize) {
 		t.Fatal(err)
 	}
 	counts := map[string]int{"links": n.links, "blobs": n.blobs, "jobs": n.jobs, "hours": min(n.links, 2*365*24)}
-	const step = 500_000
+	const step = 2_000_000 // rows of a transaction: each writes most pages of the indexes
 	for part := range strings.SplitSeq(string(text), "\n\n") {
 		what, statement, _ := strings.Cut(strings.TrimPrefix(part, "-- "), "\n")
 		for from := 0; from < counts[what]; from += step {
