@@ -119,6 +119,11 @@ func TestSendmailRefusesAndHolds(t *testing.T) {
 		t.Errorf("at the end: %q", said)
 	}
 
+	c.envelope(dave, bob)
+	if said := c.data(550, plainMail(dave, bob, "wordy")); strings.Join(strings.Fields(strings.ReplaceAll(said, "5.7.1 ", "")), " ") != manyWords {
+		t.Errorf("in many words: %q", said)
+	}
+
 	held := plainMail(dave, bob, "suspicious")
 	c.envelope(dave, bob)
 	said := c.data(250, held)

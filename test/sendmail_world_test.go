@@ -111,7 +111,10 @@ const sendmailUsers = coexistenceUsers + `  - {address: alice@acmecorp.test}
   - {address: sam@acmecorp.test}
 `
 
-const sendmailRules = `rules:
+// manyWords are as many as a line of a reply takes.
+var manyWords = strings.TrimSpace(strings.Repeat("these words are 100% meant ", 18))
+
+var sendmailRules = `rules:
   - name: nothing for carol
     if: recipient.address == 'carol@acmecorp.test' && from == 'eve@ext.test'
     reject: {text: "carol takes no mail from there, 100% sure"}
@@ -121,6 +124,9 @@ const sendmailRules = `rules:
   - name: look at it first
     if: subject.contains('suspicious')
     quarantine: "subject looks suspicious"
+  - name: in many words
+    if: subject.contains('wordy')
+    reject: {text: "` + manyWords + `"}
   - name: marked
     if: header('X-Mark') == 'please'
     tag: "[Größe]"
