@@ -5,6 +5,7 @@ package test
 import (
 	"bytes"
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 
@@ -28,6 +29,14 @@ func TestSendmailWhileCloakroomIsAway(t *testing.T) {
 	c := w.converse(t, usual, ours)
 	if said := c.say(451, "MAIL FROM:<"+alice+">"); !strings.Contains(said, "4.3.2") {
 		t.Errorf("at MAIL: %q", said)
+	}
+	if conn, err := net.Dial("tcp", address(w.port[drop])); err != nil {
+		t.Error(err)
+	} else {
+		defer conn.Close()
+		if said := readReply(t, conn); !strings.HasPrefix(said, "421 4.7.0") {
+			t.Errorf("with F=4: %q", said)
+		}
 	}
 	// sendmail(1) keeps its mail in the client's queue.
 	if err := w.mta.Submit(within(t), alice, []string{bob}, bytes.NewReader(bytes.ReplaceAll(byHand, []byte("\r\n"), []byte("\n")))); err != nil {

@@ -46,6 +46,7 @@ const (
 	brief   = "brief"    // R:2s, E:3s; the slow daemon
 	open    = "open"     // no flag: mail passes unfiltered while the milter is away
 	second  = "second"   // another daemon
+	drop    = "drop"     // F=4
 )
 
 // vera has a space in a folder, sam one on an OpenSSH.
@@ -89,7 +90,7 @@ func throughSendmail(t *testing.T) *sendmailWorld {
 	s := &sharedSendmail
 	s.once.Do(func() {
 		s.world = &sendmailWorld{port: map[string]int{}}
-		s.err = s.world.start(freePorts(t, 9))
+		s.err = s.world.start(freePorts(t, 10))
 	})
 	if s.err != nil {
 		t.Fatal(s.err)
@@ -153,10 +154,10 @@ var sendmailRules = `rules:
 // start starts everything.
 func (w *sendmailWorld) start(ports []int) (err error) {
 	w.ctx, w.end = context.WithCancel(context.Background())
-	for i, name := range []string{usual, gateway, bare, hasty, brief, open, second} {
+	for i, name := range []string{usual, gateway, bare, hasty, brief, open, second, drop} {
 		w.port[name] = ports[i]
 	}
-	w.lenient, w.slow = ports[7], ports[8]
+	w.lenient, w.slow = ports[8], ports[9]
 	if w.folder, err = os.MkdirTemp("", "cloakroom-test-sendmail-"); err != nil {
 		return err
 	}
@@ -199,12 +200,13 @@ func (w *sendmailWorld) sendmailOptions() testserver.SendmailOptions {
 			fmt.Sprintf("MAIL_FILTER(`hasty', `S=inet:%d@127.0.0.1, F=T, T=C:5s;S:5s;R:2s;E:1m')dnl", w.slow),
 			fmt.Sprintf("MAIL_FILTER(`brief', `S=inet:%d@127.0.0.1, F=T, T=C:5s;S:5s;R:2s;E:3s')dnl", w.slow),
 			fmt.Sprintf("MAIL_FILTER(`open', `S=inet:%s@127.0.0.1')dnl", port),
+			fmt.Sprintf("MAIL_FILTER(`drop', `S=inet:%s@127.0.0.1, F=4')dnl", port),
 			fmt.Sprintf("MAIL_FILTER(`second', `S=inet:%d@127.0.0.1, F=T')dnl", w.lenient),
 			"define(`confAUTH_MECHANISMS', `ANONYMOUS')dnl",
 			"define(`confMAX_MESSAGE_SIZE', `209715200')dnl",
 		},
 	}
-	for name, filters := range map[string]string{gateway: "cloakroom", bare: "", hasty: "hasty", brief: "brief", open: "open", second: "second"} {
+	for name, filters := range map[string]string{gateway: "cloakroom", bare: "", hasty: "hasty", brief: "brief", open: "open", second: "second", drop: "drop"} {
 		o.Listeners = append(o.Listeners, fmt.Sprintf("Name=%s, Addr=127.0.0.1, Port=%d, Family=inet, InputMailFilters=%s", name, w.port[name], filters))
 	}
 	return o

@@ -93,6 +93,7 @@ func TestSendmail(t *testing.T) {
 		"unfiltered when off":   {"O InputMailFilters=c\nXc, S=inet:8891@localhost\n", inet, false, want{Warning, "without F=T, mail passes with its attachments", "setup sendmail"}},
 		"unfiltered, as wished": {"O InputMailFilters=c\nXc, S=inet:8891@localhost\n", inet, true, want{OK, "c is all", ""}},
 		"of one listener":       {"O InputMailFilters=\nO DaemonPortOptions=Name=MTA, InputMailFilters=clam;c, M=f\nXc, S=inet:8891@localhost, F=T\n", inet, false, want{OK, "c is the last", ""}},
+		"hung up when off":      {"O InputMailFilters=c\nXc, S=inet:8891@localhost, F=4\n", inet, false, want{OK, "c is all", ""}},
 		"refused when off":      {"O InputMailFilters=c\nXc, S=inet:8891@localhost, F=R\n", inet, false, want{Warning, "mail is refused for good", "setup sendmail"}},
 		"behind the signer":     {"O InputMailFilters=opendkim,c\nXopendkim, S=inet:8892@localhost\nXc, S=inet:8891@localhost, F=T\n", inet, false, want{Warning, "has opendkim before c", "setup sendmail"}},
 	} {

@@ -85,7 +85,7 @@ func sendmailLines(file, text, milter string, open bool) []Line {
 	switch {
 	case in < 0:
 		return []Line{wrong(sendmailFix, "mail does not pass Cloakroom: %s has the milter %s, but not in InputMailFilters", file, ours.name)}
-	case !strings.Contains(ours.flags, "T") && !open:
+	case !strings.ContainsAny(ours.flags, "T4") && !open: // 451, or 421 and the end of the connection
 		without := "mail passes with its attachments, and past every rule"
 		if strings.Contains(ours.flags, "R") {
 			without = "mail is refused for good"
