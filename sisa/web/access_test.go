@@ -373,8 +373,8 @@ func TestTheAnswerTakesTheSameTimeForRecipientsAndStrangers(t *testing.T) {
 	for _, all := range times {
 		slices.Sort(all)
 	}
-	known, unknown := times["dave@ext.test"][tries/2], times["evil@ext.test"][tries/2]
-	t.Logf("median of %d: recipient %v, stranger %v", tries, known, unknown)
+	known, unknown := times["dave@ext.test"][0], times["evil@ext.test"][0] // the fastest: what else the machine does only slows
+	t.Logf("fastest of %d: recipient %v, stranger %v", tries, known, unknown)
 	if (known-unknown).Abs() > 10*time.Millisecond || known > g.delay {
 		t.Errorf("a recipient waits %v, a stranger %v", known, unknown)
 	}
