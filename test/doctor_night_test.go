@@ -122,7 +122,7 @@ func (p *patient) down() {
 	if code != 2 || !e.has("daemon", "wrong", "no daemon runs") || !e.has("milter", "wrong", "refused") || !e.has("web", "wrong", "refused") {
 		t.Errorf("with the daemon down: exit code %d, %+v", code, e.Lines)
 	}
-	for _, check := range []string{"config", "mta", "data", "space", "fsync", "database", "secret", "store", "directory"} {
+	for _, check := range []string{"config", "mta", "data", "space", "database", "secret", "store", "directory"} {
 		if !e.has(check, "ok", "") {
 			t.Errorf("with the daemon down %s is not ok: %+v", check, e.Lines)
 		}
