@@ -110,6 +110,7 @@ func (s *Store) ready(ctx context.Context, c Claim) (shares []share, expired boo
 		if err := rows.Scan(&one.target, &failures); err != nil {
 			return nil, false, err
 		}
+		s.targets.Store([2]string{c.Kind, one.target}, nil) // read outside of transactions: this is not taken back
 		if c.Room != nil {
 			one.limit = min(one.limit, c.Room(one.target))
 		}
