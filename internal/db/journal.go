@@ -85,6 +85,9 @@ type journal struct {
 	head   int64 // bytes of the first line
 	size   int64 // bytes of acknowledged lines behind it
 	closed bool
+	// left are segments that nothing more is written to, by name, and how many
+	// bytes of them were acknowledged: as long as settled was not called.
+	left map[string]int64
 }
 
 func openJournal(dir string, now func() time.Time) (*journal, error) {
@@ -102,8 +105,10 @@ func openJournal(dir string, now func() time.Time) (*journal, error) {
 func (j *journal) append(lines []byte) error { return j.appendAt(lines, nil) }
 
 // appendAt is append that tells, before it writes, in which segment the lines
-// will stand, and how many bytes it will have then. An error of before is
-// returned, and nothing is written.
+// will stand, and how many bytes it will have then; and the same of segments that
+// were left before, with whatever lines came into them without being
+// acknowledged: those are not to be done again long after, over what happened
+// since. An error of before is returned, and nothing is written.
 func (j *journal) appendAt(lines []byte, before func(segment string, end int64) error) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -112,8 +117,7 @@ func (j *journal) appendAt(lines []byte, before func(segment string, end int64) 
 	}
 	day := j.now().UTC().Format(segmentDay)
 	if j.file != nil && (j.day != day || j.size+int64(len(lines)) > maxSegment) {
-		j.file.Close() // everything in it was synced
-		j.file = nil
+		j.leave() // everything in it was synced
 	}
 	if j.file == nil {
 		f, err := j.create(day)
@@ -123,8 +127,10 @@ func (j *journal) appendAt(lines []byte, before func(segment string, end int64) 
 		j.file, j.day, j.size = f, day, 0
 	}
 	if before != nil {
-		name := strings.TrimSuffix(filepath.Base(j.file.Name()), segmentSuffix)
-		if err := before(name, j.head+j.size+int64(len(lines))); err != nil {
+		if err := j.tellLeft(before); err != nil {
+			return err
+		}
+		if err := before(j.segment(), j.head+j.size+int64(len(lines))); err != nil {
 			return err
 		}
 	}
@@ -136,18 +142,56 @@ func (j *journal) appendAt(lines []byte, before func(segment string, end int64) 
 		j.abandon()
 		return fmt.Errorf("db: write journal: %w", err)
 	}
-	j.size += int64(len(lines))
+	if j.size += int64(len(lines)); before == nil {
+		j.left = nil // nobody asks
+	}
 	return nil
 }
 
 // abandon gives up a segment after a failed write. One that never held an
 // acknowledged line is removed, so that a full disk is not littered with them.
 func (j *journal) abandon() {
-	if j.size == 0 {
-		os.Remove(j.file.Name())
+	if j.size == 0 && os.Remove(j.file.Name()) == nil {
+		j.file.Close()
+		j.file = nil
+		return
 	}
+	j.leave()
+}
+
+// leave ends a segment.
+func (j *journal) leave() {
+	if j.left == nil {
+		j.left = make(map[string]int64)
+	}
+	j.left[j.segment()] = j.head + j.size
 	j.file.Close()
 	j.file = nil
+}
+
+// segment is the name of the one that is written to.
+func (j *journal) segment() string {
+	return strings.TrimSuffix(filepath.Base(j.file.Name()), segmentSuffix)
+}
+
+// tellLeft tells of the segments that were left.
+func (j *journal) tellLeft(f func(segment string, end int64) error) error {
+	for name, end := range j.left {
+		if all, err := wholeLines(filepath.Join(j.dir, name+segmentSuffix), end); err == nil {
+			end = all
+		}
+		if err := f(name, end); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// settled says that what before of appendAt was told is known for good.
+func (j *journal) settled() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.left = nil
 }
 
 // create makes the day's next segment, with its first line. O_EXCL keeps two

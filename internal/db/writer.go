@@ -203,6 +203,9 @@ func (w *writer) run(batch []*request) error {
 		w.dropConn()
 		return fmt.Errorf("db: commit: %w: %w", ErrUnknown, err)
 	}
+	if w.journal != nil && len(w.lines) > 0 {
+		w.journal.settled()
+	}
 	if cap(w.lines) > maxKeptLines {
 		w.lines = nil
 	}
