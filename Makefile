@@ -156,7 +156,7 @@ torture-vault: ## Put the vault under fire in full: 2,000 attachments up to 50 M
 bench: ## Run the benchmarks
 	go test -run '^$$' -bench . -benchmem ./...
 
-# How many links the store has that "make bench-store" makes: ten million take 30 minutes and 25 GB.
+# How many links the store has that "make bench-store" makes: ten million take an hour or more, 25 GB, and a million files.
 BIGSTORE_LINKS ?= 10000000
 
 bench-store: ## Measure commands, pages, start and mail over a store of BIGSTORE_LINKS links
