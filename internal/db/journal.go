@@ -35,6 +35,9 @@ type segmentHead struct {
 	// After is the segment that was the last before: so one that was lost is
 	// missed. "" for the first of all.
 	After string `json:"after"`
+	// Since is the time of the latest line that was there already, in milliseconds
+	// since 1970, where the clock is behind that: see order.
+	Since int64 `json:"since,omitempty"`
 }
 
 // Fact is one line of the journal. Data is marshalled to JSON after the
@@ -82,8 +85,9 @@ type journal struct {
 	mu     sync.Mutex
 	file   *os.File // nil: the next append begins a segment
 	day    string
-	head   int64 // bytes of the first line
-	size   int64 // bytes of acknowledged lines behind it
+	last   time.Time // the latest time at which it was written to
+	head   int64     // bytes of the first line
+	size   int64     // bytes of acknowledged lines behind it
 	closed bool
 	// left are segments that nothing more is written to, by name, and how many
 	// bytes of them were acknowledged: as long as settled was not called.
@@ -115,8 +119,9 @@ func (j *journal) appendAt(lines []byte, before func(segment string, end int64) 
 	if j.closed {
 		return ErrClosed
 	}
-	day := j.now().UTC().Format(segmentDay)
-	if j.file != nil && (j.day != day || j.size+int64(len(lines)) > maxSegment) {
+	now := j.now().UTC()
+	day := now.Format(segmentDay)
+	if j.file != nil && (j.day != day || j.size+int64(len(lines)) > maxSegment || now.Before(j.last.Add(-clockSlack))) {
 		j.leave() // everything in it was synced
 	}
 	if j.file == nil {
@@ -124,7 +129,10 @@ func (j *journal) appendAt(lines []byte, before func(segment string, end int64) 
 		if err != nil {
 			return fmt.Errorf("db: begin journal segment: %w", err)
 		}
-		j.file, j.day, j.size = f, day, 0
+		j.file, j.day, j.size, j.last = f, day, 0, now
+	}
+	if now.After(j.last) {
+		j.last = now
 	}
 	if before != nil {
 		if err := j.tellLeft(before); err != nil {
@@ -195,20 +203,23 @@ func (j *journal) settled() {
 }
 
 // create makes the day's next segment, with its first line. O_EXCL keeps two
-// processes apart.
+// processes apart. Where the clock was set back over midnight, it is one more of
+// the day that was the last.
 func (j *journal) create(day string) (*os.File, error) {
 	segments, err := listSegments(j.dir)
 	if err != nil {
 		return nil, err
 	}
-	n, after := 1, segment{}
+	after := segment{}
 	for _, s := range segments {
-		if s.day == day && s.number >= n {
-			n = s.number + 1
-		}
 		if after.less(s) {
 			after = s
 		}
+	}
+	since := latestOf(j.dir, segments, after.day, day)
+	n := 1
+	if after.day >= day {
+		day, n = after.day, after.number+1
 	}
 	for ; ; n++ {
 		s := segment{fmt.Sprintf("%s-%04d%s", day, n, segmentSuffix), day, n}
@@ -223,7 +234,7 @@ func (j *journal) create(day string) (*os.File, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := j.begin(f, after.name()); err != nil {
+		if err := j.begin(f, segmentHead{after.name(), since}); err != nil {
 			f.Close()
 			os.Remove(path)
 			return nil, err
@@ -234,8 +245,12 @@ func (j *journal) create(day string) (*os.File, error) {
 
 // begin writes the first line of a segment, which is synced with those behind it,
 // and makes the segment's name durable.
-func (j *journal) begin(f *os.File, after string) error {
-	line, err := appendLines(nil, Entry{{kindSegment, segmentHead{after}}}, j.now())
+func (j *journal) begin(f *os.File, head segmentHead) error {
+	now := j.now()
+	if head.Since <= now.UnixMilli() {
+		head.Since = 0
+	}
+	line, err := appendLines(nil, Entry{{kindSegment, head}}, now)
 	if err != nil {
 		return err
 	}

@@ -143,7 +143,7 @@ func lineAt(path string, offset int64) int {
 
 // place is where a line of a day stands.
 type place struct {
-	t       int64 // not falling within a segment
+	t       int64 // in milliseconds, by order; not falling within a segment
 	segment int32
 	length  int32
 	offset  int64
@@ -210,6 +210,10 @@ func (r *journalReader) index(index []place, number int32, s segment) ([]place, 
 		return nil, err
 	}
 	in := bufio.NewReaderSize(f, 64<<10)
+	late, err := orderIn(filepath.Join(r.dir, s.file))
+	if err != nil {
+		return nil, err
+	}
 	var last int64
 	var line []byte
 	for {
@@ -231,7 +235,7 @@ func (r *journalReader) index(index []place, number int32, s segment) ([]place, 
 		case rec.Kind == kindSegment:
 			r.follows(rec)
 		default:
-			last = max(last, rec.Time.UnixMilli())
+			last = max(last, late.of(rec.Time.UnixMilli()))
 			index = append(index, place{t: last, segment: number, length: int32(len(line)), offset: offset})
 		}
 		offset += size
