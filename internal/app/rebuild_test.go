@@ -97,6 +97,25 @@ func TestAnOldDatabaseCatchesUpAtTheStart(t *testing.T) {
 	compareDumps(t, live, dump(t, o.s.DB.Read()))
 }
 
+// Beside the journal of another data folder a database stays as it is, and mail
+// does not wait.
+func TestNothingIsTakenFromTheJournalOfAnotherDataFolder(t *testing.T) {
+	o := newOffice(t, choosyMTA(t))
+	o.mail("of the other folder", 3000, "bob@acmecorp.test")
+	foreign := filepath.Join(t.TempDir(), "journal")
+	o.do("close", o.s.Close())
+	o.do("keep the journal", os.Rename(filepath.Join(o.cfg.Data, journalName), foreign))
+	o.do("another folder", os.RemoveAll(o.cfg.Data))
+	o.open(true)
+	live := dump(t, o.s.DB.Read())
+	o.do("close", o.s.Close())
+	o.do("no journal", os.RemoveAll(filepath.Join(o.cfg.Data, journalName)))
+	o.do("the other's journal", os.Rename(foreign, filepath.Join(o.cfg.Data, journalName)))
+	o.open(false)
+	compareDumps(t, live, dump(t, o.s.DB.Read()))
+	o.mail("goes on", 3000, "bob@acmecorp.test")
+}
+
 func TestWhatARebuildCannotDoItSays(t *testing.T) {
 	o := newOffice(t, choosyMTA(t))
 	o.mail("one", 3000, "bob@acmecorp.test")

@@ -66,14 +66,21 @@ func withSecret(key []byte) func(context.Context, db.Tx, db.Record) (bool, error
 
 // catchUp adds to the database what only its journal has: after a crash in the
 // middle of a commit, and where an older database was put in the place of the
-// one that the journal is of. What cannot be read does not keep mail waiting.
-func catchUp(ctx context.Context, d *db.DB, log *slog.Logger) error {
+// one that the journal is of. What cannot be read does not keep mail waiting, and
+// nothing is taken from the journal of another data folder: its jobs would send
+// mail once more.
+func catchUp(ctx context.Context, d *db.DB, linkKey []byte, log *slog.Logger) error {
 	behind, err := d.Behind(ctx)
 	if err != nil || behind == 0 {
 		return err
 	}
 	log.Info("the journal has what the database does not: it is added now", "bytes", behind)
-	r, err := d.CatchUp(ctx, db.Replay{Apply: replayLine})
+	r, err := d.CatchUp(ctx, db.Replay{Apply: withSecret(linkKey)})
+	if errors.Is(err, ErrOtherSecret) {
+		log.Error("nothing of that is added: the journal is of another data folder, or from before the secret was exchanged. "+
+			"Put the journal that belongs to this database in its place, or move the older segments away", "err", err)
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("add to the database what the journal has: %w", err)
 	}

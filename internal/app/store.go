@@ -116,7 +116,7 @@ func openStore(ctx context.Context, cfg *config.Config, create, frozen bool, log
 		return nil, err
 	}
 	if !frozen {
-		if err := catchUp(ctx, s.DB, log); err != nil {
+		if err := catchUp(ctx, s.DB, s.Secret.Derive(labelLinks), log); err != nil {
 			return nil, errors.Join(err, s.DB.Close())
 		}
 	}
