@@ -39,9 +39,14 @@ func split(raw string) (Header, []byte) {
 func scanBody(h Header, body []byte, next func(left int) int) *Tree {
 	in := NewInspector()
 	s := NewScanner(h, in)
+	var lent []byte // as milter's: another chunk is in it afterwards
 	for rest := body; len(rest) > 0; {
 		n := max(1, min(len(rest), next(len(rest))))
-		s.Write(rest[:n])
+		lent = append(lent[:0], rest[:n]...)
+		s.Write(lent)
+		for i := range lent {
+			lent[i] = '\n'
+		}
 		rest = rest[n:]
 	}
 	tree := s.Close()
