@@ -80,9 +80,14 @@ func TestARecordWithoutItsOriginalIsWrittenAnew(t *testing.T) {
 func TestAForgottenRecordNamesNobody(t *testing.T) {
 	onBoth(t, func(t *testing.T, d *db.DB) {
 		m := sample(1)
+		m.Recipients = append(m.Recipients, "m\xfc\xdf\xe4l@ext.test", "Bob@EXT.test")
 		put(t, d, m)
 		at := time.UnixMilli(1783500966123)
 		within(t, d, func(ctx context.Context, tx db.Tx) error { return Forget(ctx, tx, m.Key, at) })
+		var left int
+		if err := d.Read().QueryRow(`SELECT COUNT(*) FROM recipients`).Scan(&left); err != nil || left != 0 {
+			t.Errorf("%d recipients can still be found by, %v", left, err)
+		}
 		want := &Mail{Key: m.Key, Recipients: []string{}, Received: m.Received, Retired: at, Forgotten: at}
 		if got := get(t, d, m.Key); !reflect.DeepEqual(got, want) {
 			t.Errorf("got\n%+v\nwant\n%+v", got, want)

@@ -29,6 +29,10 @@ func addressParts(address string) (local, domain string) {
 	return address[:at], address[at:]
 }
 
+// asRecorded is an address as it comes back from the record, which is JSON: each
+// byte that is no text is one character there.
+func asRecorded(address string) string { return clean(string([]rune(address))) }
+
 // recipientsAtOnce are stored by one statement.
 const recipientsAtOnce = 100
 
@@ -37,7 +41,7 @@ func addRecipients(ctx context.Context, tx db.Tx, key Key, list []string) error 
 	var known []string
 	for _, r := range list {
 		if r != "" {
-			known = append(known, clean(r))
+			known = append(known, asRecorded(r))
 		}
 	}
 	slices.Sort(known) // all nodes lock the rows in one order
@@ -64,7 +68,7 @@ func dropRecipients(ctx context.Context, tx db.Tx, key Key, before, after []stri
 		if r == "" || slices.ContainsFunc(after, func(other string) bool { return strings.EqualFold(other, r) }) {
 			continue
 		}
-		local, domain := addressParts(r)
+		local, domain := addressParts(asRecorded(r))
 		_, err := tx.ExecContext(ctx, `DELETE FROM recipients WHERE domain = LOWER($1) AND local = LOWER($2) AND mail = $3`, domain, local, key[:])
 		if err != nil {
 			return fmt.Errorf("recipients of mail %s: %w", key, err)
