@@ -202,8 +202,8 @@ func recipientsOf(ctx context.Context, tx db.Tx, mail []byte) ([]string, error) 
 	return slices.DeleteFunc(all, func(r string) bool { return r == "" }), err
 }
 
-// strikeGuards takes an address out of the guards of a mail's links, and out of
-// their list of downloads; all addresses, if it is "".
+// strikeGuards takes an address, or all of @domain, out of the guards of a mail's
+// links, and out of their list of downloads; all addresses, if it is "".
 func strikeGuards(ctx context.Context, tx db.Tx, mail ledger.Key, address string) error {
 	rows, err := tx.QueryContext(ctx, `SELECT id, guard FROM links WHERE mail = $1 AND guard <> '{}'`, mail[:])
 	if err != nil {
@@ -222,7 +222,7 @@ func strikeGuards(ctx context.Context, tx db.Tx, mail ledger.Key, address string
 			continue // closed, and names nobody that could be read
 		}
 		n := len(g.Recipients)
-		g.Recipients = slices.DeleteFunc(g.Recipients, func(r string) bool { return address == "" || strings.EqualFold(r, address) })
+		g.Recipients = slices.DeleteFunc(g.Recipients, func(r string) bool { return address == "" || ledger.SameAddress(address, r) })
 		if len(g.Recipients) < n {
 			changed[ledger.Hash(id)] = g
 		}
@@ -235,10 +235,37 @@ func strikeGuards(ctx context.Context, tx db.Tx, mail ledger.Key, address string
 			return err
 		}
 	}
-	_, err = tx.ExecContext(ctx, `UPDATE downloads SET proven = '' WHERE LOWER(proven) = LOWER(CAST($2 AS TEXT))
-		AND link IN (SELECT id FROM links WHERE mail = $1)`, mail[:], address)
+	return strikeDownloads(ctx, tx, mail, address)
+}
+
+// strikeDownloads is strikeGuards for the list of downloads. What is the same
+// address is not for SQL to say, which knows upper case of ASCII only.
+func strikeDownloads(ctx context.Context, tx db.Tx, mail ledger.Key, address string) error {
+	all, err := provenOf(ctx, tx, mail)
+	for _, proven := range all {
+		if err == nil && ledger.SameAddress(address, proven) {
+			_, err = tx.ExecContext(ctx, `UPDATE downloads SET proven = '' WHERE proven = $2 AND link IN (SELECT id FROM links WHERE mail = $1)`, mail[:], proven)
+		}
+	}
 	if err != nil {
 		return fmt.Errorf("downloads of mail %s: %w", mail, err)
 	}
 	return nil
+}
+
+// provenOf lists what visitors of a mail's links had to prove, each once.
+func provenOf(ctx context.Context, tx db.Tx, mail ledger.Key) (out []string, err error) {
+	rows, err := tx.QueryContext(ctx, `SELECT DISTINCT proven FROM downloads WHERE proven <> '' AND link IN (SELECT id FROM links WHERE mail = $1)`, mail[:])
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var proven string
+		if err := rows.Scan(&proven); err != nil {
+			return nil, err
+		}
+		out = append(out, proven)
+	}
+	return out, rows.Err()
 }

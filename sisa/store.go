@@ -131,8 +131,9 @@ func Issue(ctx context.Context, tx db.Tx, key []byte, w Wish) (Grant, error) {
 		generation = old.Generation + 1
 	}
 	g := Offer(key, w, generation)
-	if old.Guard.Fixed {
-		g.Guard = g.Guard.with(old.Guard)
+	if asks := old.Guard; asks.Fixed && asks.Access() != (&Guard{}).Access() {
+		g.Guard = asks.with(w.Guard) // and so do the links after it
+		g.Guard.Downloads, g.Guard.Notify = w.Guard.Downloads, w.Guard.Notify
 	}
 	if err := insert(ctx, tx, &g); err != nil {
 		return Grant{}, fmt.Errorf("store the link of mail %s: %w", w.Mail, err)

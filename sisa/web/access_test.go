@@ -177,7 +177,7 @@ func TestRecipientGetsACodeAndIsLetInWithIt(t *testing.T) {
 	if file := s.get(to.String()); string(file.body) != "0123456789" {
 		t.Errorf("got %q", file.body)
 	}
-	if d := s.links.recorded(); len(d) != 1 || d[0].Proven != "carol@ext.test" {
+	if d := s.links.recorded(); len(d) != 1 || d[0].Proven != "Carol@ext.test" {
 		t.Errorf("recorded %+v", d)
 	}
 	// What the visitor proved no longer holds.

@@ -74,12 +74,12 @@ func (s *Site) hasSession(x *exchange, name, linkID, who string) bool {
 	return false
 }
 
-// provenAddress is the recipient's address that the visitor proved, if it still
-// is one; "" for none.
+// provenAddress is the recipient's address that the visitor proved, as the mail has
+// it, if it still is one; "" for none.
 func (s *Site) provenAddress(x *exchange, linkID string, g *sisa.Guard) string {
 	for _, r := range g.Recipients {
 		if address, ok := normalAddress(r); ok && s.hasSession(x, sessionCookie, linkID, address) {
-			return address
+			return r
 		}
 	}
 	return ""
