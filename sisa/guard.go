@@ -35,6 +35,9 @@ type Guard struct {
 	// Fixed tells that an administrator said who may open the link: a mail that
 	// comes again does not change it.
 	Fixed bool `json:"fixed,omitempty"`
+	// Since is when that was said, in milliseconds since 1970: whoever was let in
+	// before has to prove himself again. 0 is never.
+	Since int64 `json:"since,omitempty"`
 }
 
 // ErrGuard says that it is not known who may open a link: so nobody may.
@@ -73,7 +76,7 @@ func (g Guard) with(o Guard) Guard {
 // Equal tells whether two guards ask for the same.
 func (g *Guard) Equal(o *Guard) bool {
 	return g.ByMail == o.ByMail && g.Password == o.Password && g.Downloads == o.Downloads && g.Notify == o.Notify &&
-		g.Fixed == o.Fixed && slices.Equal(g.Recipients, o.Recipients)
+		g.Fixed == o.Fixed && g.Since == o.Since && slices.Equal(g.Recipients, o.Recipients)
 }
 
 // guardText is the column of a guard.
@@ -156,7 +159,7 @@ func (l *Links) Protect(ctx context.Context, ids []string, a Access, act Act) er
 		}
 		fact := &Guarding{Link: raw, At: l.now().UnixMilli(), Act: act}
 		err = l.db.Commit(ctx, db.Entry{{Kind: "guard", Data: fact}}, func(ctx context.Context, tx db.Tx) (err error) {
-			fact.Guard, err = protect(ctx, tx, raw, a)
+			fact.Guard, err = protect(ctx, tx, raw, a, fact.At)
 			return err
 		})
 		if err != nil {
@@ -166,7 +169,7 @@ func (l *Links) Protect(ctx context.Context, ids []string, a Access, act Act) er
 	return nil
 }
 
-func protect(ctx context.Context, tx db.Tx, link ledger.Hash, a Access) (Guard, error) {
+func protect(ctx context.Context, tx db.Tx, link ledger.Hash, a Access, at int64) (Guard, error) {
 	var mail []byte
 	err := tx.QueryRowContext(ctx, `SELECT mail FROM links WHERE id = $1`, link[:]).Scan(&mail)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -190,7 +193,7 @@ func protect(ctx context.Context, tx db.Tx, link ledger.Hash, a Access) (Guard, 
 	if !a.ByMail {
 		g.Recipients = nil
 	}
-	g.ByMail, g.Password, g.Fixed = a.ByMail, a.Password, true
+	g.ByMail, g.Password, g.Fixed, g.Since = a.ByMail, a.Password, true, at
 	return g, setGuard(ctx, tx, link, &g)
 }
 

@@ -59,6 +59,10 @@ func TestWhatAnAdministratorSaidHoldsForLaterLinks(t *testing.T) {
 		if err := s.links.Protect(t.Context(), []string{g.ID.String()}, Access{ByMail: true, Password: "one"}, Act{By: "root"}); err != nil {
 			t.Fatal(err)
 		}
+		one, err := s.links.Guard(t.Context(), g.ID.String())
+		if err != nil || one.Since != s.now.UnixMilli() {
+			t.Errorf("since %d, %v", one.Since, err)
+		}
 		for generation := uint32(1); generation < 4; generation++ {
 			s.revoke(t, *g)
 			g = s.issueGuarded(t, mail, Guard{})

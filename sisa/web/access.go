@@ -42,7 +42,7 @@ func (s *Site) admit(x *exchange, link sisa.Link, token string) (proven string, 
 	}
 	if g.Password != "" {
 		proven = provenPassword
-		if !s.hasSession(x, passwordCookie, link.ID, g.Password) {
+		if !s.hasSession(x, passwordCookie, link.ID, proof(g, g.Password)) {
 			if form.Has("password") {
 				s.takePassword(x, link.ID, token, g)
 			} else {
@@ -155,7 +155,7 @@ func (s *Site) takeCode(x *exchange, linkID, token string, g *sisa.Guard, asked 
 	right := s.signer.checkCode(linkID, asked, x.r.PostForm.Get("code"))
 	if right = recipient(g, asked.address) != "" && right; right && s.usedCodes.use(asked.nonce, now) {
 		s.dropCookie(x, askedCookie, token)
-		s.letIn(x, sessionCookie, linkID, token, asked.address)
+		s.letIn(x, sessionCookie, linkID, token, proof(g, asked.address))
 		return
 	}
 	s.limiter.miss(x.client, now)
@@ -168,7 +168,9 @@ func (s *Site) takePassword(x *exchange, linkID, token string, g *sisa.Guard) {
 	now, client := s.now(), linkID+" "+clientKey(x.client).String()
 	wait := s.triesByClient.take(client, now)
 	if wait == 0 {
-		wait = s.triesByLink.take(linkID, now)
+		if wait = s.triesByLink.take(linkID, now); wait > 0 {
+			s.triesByClient.giveBack(client) // what others do is not this one's
+		}
 	}
 	if wait > 0 {
 		retryIn(x, wait)
@@ -189,7 +191,7 @@ func (s *Site) takePassword(x *exchange, linkID, token string, g *sisa.Guard) {
 	if right {
 		s.triesByClient.giveBack(client)
 		s.triesByLink.giveBack(linkID)
-		s.letIn(x, passwordCookie, linkID, token, g.Password)
+		s.letIn(x, passwordCookie, linkID, token, proof(g, g.Password))
 		return
 	}
 	s.limiter.miss(x.client, now)

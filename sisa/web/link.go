@@ -5,6 +5,7 @@ package web
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -99,10 +100,11 @@ func (s *Site) startDownload(x *exchange, link sisa.Link, token, proven string) 
 // count records the download, and tells whether it may be. If not, the visitor
 // was answered.
 func (s *Site) count(x *exchange, link *sisa.Link, token string, part int, proven string) bool {
+	fetched := s.fetched(x, link.ID)
 	d := sisa.Download{LinkID: link.ID, Part: part, Client: x.client, Agent: cleanAgent(x.r.UserAgent()), At: s.now(), Proven: proven}
 	patience := recordTimeout
 	if link.Limited() {
-		d.Again, patience = s.fetched(x, link.ID), countTimeout
+		d.Again, patience = slices.Sorted(maps.Keys(fetched)), countTimeout
 	}
 	// The client may leave at once, and the store may be slow or down: neither
 	// loses the other's business.
@@ -120,13 +122,12 @@ func (s *Site) count(x *exchange, link *sisa.Link, token string, part int, prove
 	case err != nil:
 		s.log.Error("download not recorded", append(x.attrs(), "error", err)...)
 	case link.Limited():
-		parts := d.Again
 		for _, f := range link.Files {
-			if part == AllParts || part == f.Part {
-				parts = append(parts, f.Part)
+			if _, again := fetched[f.Part]; !again && (part == AllParts || part == f.Part) {
+				fetched[f.Part] = d.At.Add(againTime).Unix() // what is fetched again gets no more time
 			}
 		}
-		s.setFetched(x, link.ID, token, parts)
+		s.setFetched(x, link.ID, token, fetched)
 	}
 	return true
 }

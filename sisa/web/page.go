@@ -78,7 +78,8 @@ func (s *Site) renderFiles(x *exchange, link sisa.Link) ([]byte, error) {
 		total += f.Size
 		row := s.fileRow(t, link.ID, f)
 		if link.Limited() {
-			row.Left, row.Closed = leftOf(t, f, slices.Contains(fetched, f.Part))
+			_, again := fetched[f.Part]
+			row.Left, row.Closed = leftOf(t, f, again)
 			allOpen = allOpen && !row.Closed
 		}
 		page.Files = append(page.Files, row)

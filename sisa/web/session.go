@@ -4,6 +4,7 @@ package web
 // ago. Each is good for one link's page only.
 
 import (
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -17,8 +18,9 @@ const (
 	// sessionTime is how long a visitor is let in without being asked again: a
 	// working day.
 	sessionTime = 12 * time.Hour
-	// againTime is how long a file can be fetched once more without being counted:
-	// a phone that lost its line, a browser that could not save it.
+	// againTime is how long a file can be fetched once more without being counted,
+	// from the time that was: a phone that lost its line, a browser that could not
+	// save it.
 	againTime = time.Hour
 
 	sessionCookie  = "cloakroom"          // has a recipient's address proven
@@ -27,6 +29,7 @@ const (
 	fetchedCookie  = "cloakroom-fetched"
 
 	maxCookieBytes = 3000 // browsers keep 4096 with the attributes
+	maxCookies     = 4    // of one name that are looked at
 )
 
 // setCookie gives a cookie for a link's page.
@@ -53,8 +56,28 @@ func (s *Site) seeOther(x *exchange, location string) {
 	x.WriteHeader(http.StatusSeeOther)
 }
 
+// cookies gives the values of the first cookies of a name. A browser has one; each
+// costs some work, which nobody shall multiply.
+func cookies(x *exchange, name string) (values []string) {
+	for _, cookie := range x.r.CookiesNamed(name) {
+		if len(values) < maxCookies && len(cookie.Value) <= maxCookieBytes {
+			values = append(values, cookie.Value)
+		}
+	}
+	return values
+}
+
+// proof is what a cookie is about: an address or a password's hash, proven since
+// an administrator said who may open the link, if one did.
+func proof(g *sisa.Guard, who string) string {
+	if g.Since == 0 || who == "" {
+		return who
+	}
+	return strconv.FormatInt(g.Since, 10) + " " + who
+}
+
 // letIn gives the cookie and leads back to the page. who is what the visitor
-// proved: an address or a password's hash.
+// proved.
 func (s *Site) letIn(x *exchange, cookie, linkID, token, who string) {
 	s.setCookie(x, cookie, token, s.signer.session(linkID, who, s.now().Add(sessionTime)), sessionTime)
 	s.seeOther(x, token)
@@ -66,8 +89,8 @@ func (s *Site) hasSession(x *exchange, name, linkID, who string) bool {
 	if who == "" {
 		return false
 	}
-	for _, cookie := range x.r.CookiesNamed(name) {
-		if s.signer.checkSession(cookie.Value, linkID, who, s.now()) {
+	for _, value := range cookies(x, name) {
+		if s.signer.checkSession(value, linkID, who, s.now()) {
 			return true
 		}
 	}
@@ -78,7 +101,7 @@ func (s *Site) hasSession(x *exchange, name, linkID, who string) bool {
 // it, if it still is one; "" for none.
 func (s *Site) provenAddress(x *exchange, linkID string, g *sisa.Guard) string {
 	for _, r := range g.Recipients {
-		if address, ok := normalAddress(r); ok && s.hasSession(x, sessionCookie, linkID, address) {
+		if address, ok := normalAddress(r); ok && s.hasSession(x, sessionCookie, linkID, proof(g, address)) {
 			return r
 		}
 	}
@@ -87,8 +110,8 @@ func (s *Site) provenAddress(x *exchange, linkID string, g *sisa.Guard) string {
 
 // asked is what a code was asked for, if the visitor waits for one.
 func (s *Site) asked(x *exchange, linkID string) (askedFor, bool) {
-	for _, cookie := range x.r.CookiesNamed(askedCookie) {
-		if text, ok := s.signer.open("asked", linkID, cookie.Value, s.now()); ok {
+	for _, value := range cookies(x, askedCookie) {
+		if text, ok := s.signer.open("asked", linkID, value, s.now()); ok {
 			nonce, address, _ := strings.Cut(text, " ")
 			return askedFor{nonce, address}, true
 		}
@@ -96,29 +119,32 @@ func (s *Site) asked(x *exchange, linkID string) (askedFor, bool) {
 	return askedFor{}, false
 }
 
-// fetched lists the parts of a link that the visitor fetched a moment ago.
-func (s *Site) fetched(x *exchange, linkID string) (parts []int) {
-	for _, cookie := range x.r.CookiesNamed(fetchedCookie) {
-		text, ok := s.signer.open("fetched", linkID, cookie.Value, s.now())
+// fetched has the parts of a link that the visitor fetched a moment ago, and until
+// when, in seconds since 1970, each is not counted again.
+func (s *Site) fetched(x *exchange, linkID string) map[int]int64 {
+	parts := make(map[int]int64)
+	for _, value := range cookies(x, fetchedCookie) {
+		text, ok := s.signer.open("fetched", linkID, value, s.now())
 		if !ok {
 			continue
 		}
 		for field := range strings.FieldsSeq(text) {
-			if part, err := strconv.Atoi(field); err == nil {
-				parts = append(parts, part)
+			number, end, _ := strings.Cut(field, ":")
+			part, err := strconv.Atoi(number)
+			until, err2 := strconv.ParseInt(end, 36, 64)
+			if err == nil && err2 == nil && s.now().Unix() < until {
+				parts[part] = max(parts[part], until)
 			}
 		}
 	}
 	return parts
 }
 
-// setFetched notes that the visitor fetches more parts.
-func (s *Site) setFetched(x *exchange, linkID, token string, parts []int) {
-	parts = slices.Clone(parts)
-	slices.Sort(parts)
+// setFetched notes what the visitor fetched.
+func (s *Site) setFetched(x *exchange, linkID, token string, parts map[int]int64) {
 	var fields []string
-	for _, part := range slices.Compact(parts) {
-		fields = append(fields, strconv.Itoa(part))
+	for _, part := range slices.Sorted(maps.Keys(parts)) {
+		fields = append(fields, strconv.Itoa(part)+":"+strconv.FormatInt(parts[part], 36))
 	}
 	value := s.signer.seal("fetched", linkID, strings.Join(fields, " "), s.now().Add(againTime))
 	if len(value) <= maxCookieBytes { // else each time counts
