@@ -368,11 +368,25 @@ func TestARestoreStopsWhereNothingMoreCanBePut(t *testing.T) {
 	if count, err = restore(ctx, full); !errors.Is(err, context.Canceled) || count != (RestoreCount{NotTried: 5}) {
 		t.Errorf("interrupted: %v, %v", count, err)
 	}
-	if err := os.WriteFile(list, []byte("a letter\n"), 0o600); err != nil {
+	if err := os.WriteFile(list, []byte(lines[0][:40]), 0o600); err != nil { // the disk was full at its very beginning
 		t.Fatal(err)
 	}
-	if _, err := OpenDoneList(list, "x"); err == nil {
-		t.Error("any file is taken for a list")
+	for range 2 {
+		done, err := OpenDoneList(list, "--there")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := done.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, text := range []string{"a letter\n", "\nkey\n"} {
+		if err := os.WriteFile(list, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := OpenDoneList(list, "x"); err == nil {
+			t.Errorf("%q is taken for a list", text)
+		}
 	}
 }
 
