@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -335,9 +336,16 @@ func TestAddressesAreComparedAsPeopleWriteThem(t *testing.T) {
 	for written, want := range map[string]string{
 		" Bob@EXT.test ": "bob@ext.test", "bob@bücher.test": "bob@xn--bcher-kva.test", "bob@XN--BCHER-KVA.test": "bob@xn--bcher-kva.test",
 		"büro@ext.test": "büro@ext.test", "bob@[192.0.2.1]": "bob@[192.0.2.1]", "bob@-x.test": "bob@-x.test",
+		"Foo..bar.@docomo.test": "foo..bar.@docomo.test", `"Bob B"@ext.test`: `"bob b"@ext.test`, `"a@b"@ext.test`: `"a@b"@ext.test`,
 	} {
 		if got, ok := normalAddress(written); !ok || got != want {
 			t.Errorf("%q: %q, %v, want %q", written, got, ok, want)
+		}
+	}
+	for _, written := range []string{"", "@", "bob", "bob@", "@ext.test", "Bob <bob@ext.test>", "bob@ext.test\r\nBcc: x@ext.test", "bob@ext.test, al@ext.test",
+		"bob b@ext.test", "bob@ext.test (Bob)", "bob\xff@ext.test", "bob@ext.test; x", strings.Repeat("b", 320) + "@ext.test"} {
+		if got, ok := normalAddress(written); ok {
+			t.Errorf("%q is taken for %q", written, got)
 		}
 	}
 }
@@ -377,6 +385,31 @@ func TestTheAnswerTakesTheSameTimeForRecipientsAndStrangers(t *testing.T) {
 	t.Logf("fastest of %d: recipient %v, stranger %v", tries, known, unknown)
 	if (known-unknown).Abs() > 10*time.Millisecond || known > g.delay {
 		t.Errorf("a recipient waits %v, a stranger %v", known, unknown)
+	}
+}
+
+// TestSlowFormsAreAnsweredNoFaster: the time counts from when all was sent.
+func TestSlowFormsAreAnsweredNoFaster(t *testing.T) {
+	t.Parallel()
+	s, _ := forRecipients(t)
+	for _, to := range []string{s.page(), s.server.URL + "/d/" + sisa.Token(make([]byte, 32), [32]byte{9}, 9)} {
+		body, w := io.Pipe()
+		sent := make(chan time.Time, 1)
+		go func() {
+			io.WriteString(w, "address=")
+			time.Sleep(2 * missTime)
+			sent <- time.Now()
+			io.WriteString(w, "evil@ext.test")
+			w.Close()
+		}()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, to, body)
+		if err == nil {
+			req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		}
+		s.send(req, err)
+		if took := time.Since(<-sent); took < missTime {
+			t.Errorf("answered after %v", took)
+		}
 	}
 }
 

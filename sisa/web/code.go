@@ -10,11 +10,11 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
-	"net/mail"
 	"strconv"
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 )
@@ -106,15 +106,22 @@ func (s signer) checkSession(value, linkID, who string, now time.Time) bool {
 
 // normalAddress gives an address as it is compared: in lower case, as no mail
 // system in use tells "Bob" from "bob", and its domain as the DNS has it, however
-// people write it. It refuses what is no address.
+// people write it. It refuses what is no address, but is not strict: mail goes to
+// addresses that no standard allows (foo..bar@), and what is entered is only
+// compared with those.
 func normalAddress(text string) (string, bool) {
 	text = strings.TrimSpace(text)
-	parsed, err := mail.ParseAddress(text)
-	if err != nil || len(text) > maxSenderBytes || parsed.Address != text {
-		return "", false // also "Bob <bob@…>" and anything with a line break
+	at := strings.LastIndexByte(text, '@')
+	if at < 1 || at == len(text)-1 || len(text) > maxSenderBytes || !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl) {
+		return "", false
+	}
+	local, domain := text[:at], text[at+1:]
+	quoted := len(local) > 2 && local[0] == '"' && local[len(local)-1] == '"'
+	if !quoted && strings.ContainsAny(local, " @<>(),;:\"") || strings.ContainsAny(domain, " <>(),;\"") {
+		return "", false // such as "Bob <bob@…>"
 	}
 	text = strings.ToLower(text)
-	at := strings.LastIndexByte(text, '@')
+	at = strings.LastIndexByte(text, '@')
 	if domain, err := idna.Lookup.ToASCII(text[at+1:]); err == nil {
 		text = text[:at+1] + domain
 	}

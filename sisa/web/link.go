@@ -183,6 +183,7 @@ func readForm(x *exchange) (status int) {
 	if err != nil && !errors.Is(err, http.ErrNotMultipart) {
 		return http.StatusBadRequest
 	}
+	x.began = time.Now() // see missTime: who sends slowly learns no more
 	return 0
 }
 
