@@ -26,9 +26,14 @@ const (
 
 // Result codes of SQLite (sqlite.org/rescode.html); the low byte is the kind.
 const (
-	sqliteBusy    = 5
-	sqliteCorrupt = 11
-	sqliteNotADB  = 26
+	sqliteBusy     = 5
+	sqliteNoMem    = 7
+	sqliteReadOnly = 8
+	sqliteIOErr    = 10
+	sqliteCorrupt  = 11
+	sqliteFull     = 13
+	sqliteCantOpen = 14
+	sqliteNotADB   = 26
 )
 
 // ErrDamaged says that the content of the database file makes no sense.

@@ -6,9 +6,13 @@ package db
 // it lacks can be added, every line once.
 
 import (
+	"bufio"
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
+	"io"
+	"os"
 	"path/filepath"
 )
 
@@ -22,12 +26,22 @@ CREATE TABLE journal_segments (
 );
 `}
 
+// ErrLeftBehind says that a database is from before a newer version wrote to its
+// journal: how much of it the database has is not known.
+var ErrLeftBehind = errors.New("the database is older than the journal beside it, and from before it noted how far it has that")
+
 // havingAll notes that a database which was there before the table has all
-// segments that are there with it.
+// segments that are there with it. Only who has the table writes segments with a
+// first line of their own: where there is one, this is an old copy. ErrLeftBehind.
 func havingAll(ctx context.Context, tx *sql.Tx, journal string) error {
 	segments, err := listSegments(journal)
 	if err != nil {
 		return err
+	}
+	for _, s := range segments {
+		if headed(filepath.Join(journal, s.file)) {
+			return fmt.Errorf("%w: make it anew from the journal with 'cloakroom store rebuild --anew', or restore the backup that it is of, journal and all", ErrLeftBehind)
+		}
 	}
 	for _, s := range segments {
 		size, err := wholeLines(filepath.Join(journal, s.file), 0)
@@ -39,6 +53,21 @@ func havingAll(ctx context.Context, tx *sql.Tx, journal string) error {
 		}
 	}
 	return nil
+}
+
+// headed tells whether a segment begins with the line about itself.
+func headed(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	line, size, err := readLine(bufio.NewReader(io.LimitReader(f, 4<<10)), nil)
+	if err != nil || size == 0 {
+		return false
+	}
+	rec, err := parseLine(line)
+	return err == nil && rec.Kind == kindSegment
 }
 
 const putPosition = `INSERT INTO journal_segments (segment, size) VALUES ($1, $2)

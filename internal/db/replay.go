@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"modernc.org/sqlite"
 )
 
 const (
@@ -182,7 +184,7 @@ func (y *replaying) one(ctx context.Context, tx Tx, p place, r Record) error {
 	if err == nil {
 		err = w.failed
 	}
-	if errors.Is(err, ErrStop) {
+	if errors.Is(err, ErrStop) || ofTheDisk(err) {
 		return err
 	}
 	if err != nil {
@@ -202,6 +204,13 @@ func (y *replaying) one(ctx context.Context, tx Tx, p place, r Record) error {
 	y.ends[segment{file: p.file}.name()] = p.end()
 	_, err = tx.ExecContext(ctx, "RELEASE line")
 	return err
+}
+
+// ofTheDisk tells an error of the database from one of the line: the line is as
+// good as before when there is room again.
+func ofTheDisk(err error) bool {
+	e := (*sqlite.Error)(nil)
+	return errors.As(err, &e) && slices.Contains([]int{sqliteBusy, sqliteNoMem, sqliteReadOnly, sqliteIOErr, sqliteCorrupt, sqliteFull, sqliteCantOpen}, e.Code()&0xff)
 }
 
 // end notes that everything was read, or gives up.

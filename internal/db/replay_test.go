@@ -208,6 +208,20 @@ func TestADatabaseFromBeforeHasTheJournalThatIsThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.Close()
+	// A segment with a first line of its own is from later than such a database.
+	o := Options{Path: filepath.Join(dir, "a.db"), Journal: filepath.Join(dir, "journal"), Log: slog.New(slog.DiscardHandler)}
+	if _, err := Open(t.Context(), o, addsSchema); !errors.Is(err, ErrLeftBehind) || !strings.Contains(err.Error(), "store rebuild --anew") {
+		t.Errorf("an old copy beside a newer journal: %v", err)
+	}
+	segments, _ := filepath.Glob(filepath.Join(dir, "journal", "*.jsonl"))
+	text, err := os.ReadFile(segments[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ = bytes.Cut(text, []byte("\n")) // as an older program wrote it
+	if err := os.WriteFile(segments[0], text, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	d = addsIn(t, dir, "a.db")
 	if behind, err := d.Behind(t.Context()); err != nil || behind != 0 {
 		t.Errorf("behind by %d, %v", behind, err)
@@ -216,5 +230,35 @@ func TestADatabaseFromBeforeHasTheJournalThatIsThere(t *testing.T) {
 	add(t, d, 2)
 	if behind, err := d.Behind(t.Context()); err != nil || behind != 0 {
 		t.Errorf("behind by %d, %v", behind, err)
+	}
+}
+
+// A full disk is no reason to pass over lines: they are there the next time.
+func TestAFullDiskLosesNoLine(t *testing.T) {
+	dir := t.TempDir()
+	d := addsIn(t, dir, "a.db")
+	for n := range 3 {
+		add(t, d, n)
+	}
+	want := sumOf(t, d)
+	d.Close()
+	full := func(ctx context.Context, tx Tx, r Record) (bool, error) {
+		if _, err := tx.ExecContext(ctx, `PRAGMA max_page_count = 1`); err != nil { // no more than there are
+			return true, err
+		}
+		_, err := tx.ExecContext(ctx, `INSERT INTO adds (n) SELECT zeroblob(100000)`)
+		return true, err
+	}
+	for _, isNew := range []bool{true, false} {
+		d := addsIn(t, dir, fmt.Sprintf("%v.db", isNew))
+		got, err := d.CatchUp(t.Context(), Replay{Apply: full, New: isNew})
+		if err == nil || errors.Is(err, ErrReplay) || !strings.Contains(err.Error(), "full") || got.Bad != 0 {
+			t.Errorf("new %v: %v, %+v", isNew, err, got)
+		}
+		d.Close()
+		d = addsIn(t, dir, fmt.Sprintf("%v.db", isNew))
+		if _, err := d.CatchUp(t.Context(), Replay{Apply: replayAdds}); err != nil || sumOf(t, d) != want {
+			t.Errorf("new %v: with room again %s, want %s, %v", isNew, sumOf(t, d), want, err)
+		}
 	}
 }
