@@ -105,6 +105,24 @@ func Contents(ctx context.Context, q db.Tx, key Key) (sums [][32]byte, err error
 	return sums, rows.Err()
 }
 
+// Keepers lists the mails that have a file as a part which was taken out of them. It
+// reads the oldest of databases.
+func Keepers(ctx context.Context, q db.Tx, sum [32]byte) (keys []Key, err error) {
+	rows, err := q.QueryContext(ctx, `SELECT DISTINCT mail FROM parts WHERE sha256 = $1 AND (linked = 1 OR cut = 1)`, sum[:])
+	if err != nil {
+		return nil, fmt.Errorf("mails with file %x: %w", sum, err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var raw []byte
+		if err := rows.Scan(&raw); err != nil {
+			return nil, fmt.Errorf("mails with file %x: %w", sum, err)
+		}
+		keys = append(keys, Key(raw))
+	}
+	return keys, rows.Err()
+}
+
 // SameAddress tells whether an address is the one that is meant, or in the domain
 // that is meant by @domain. Case does not matter.
 func SameAddress(meant, address string) bool {

@@ -104,9 +104,11 @@ func backupHint(err error, dir string) error {
 	case errors.Is(err, os.ErrPermission):
 		return &exitError{code: exitPermission, err: err, hint: "the owner of the data folder must be able to write there: chown -R cloakroom: " + dir}
 	case errors.Is(err, backup.ErrNotEmpty):
-		return &exitError{code: exitFailure, err: err, hint: "stop the daemon and move what is there away: mv DATA DATA.old && mkdir -m 700 DATA"}
+		return &exitError{code: exitFailure, err: err, hint: "stop the daemon and move what is there away: mv DATA DATA.old; restore makes it anew"}
 	case errors.Is(err, backup.ErrNotOurs):
 		return &exitError{code: exitFailure, err: err, hint: "name a new folder, or an empty one"}
+	case errors.Is(err, backup.ErrOtherFolder):
+		return &exitError{code: exitFailure, err: err, hint: "if the data folder was lost, get it back: cloakroom restore " + dir + ". Else give this one a folder of its own"}
 	case errors.Is(err, backup.ErrOtherJournal):
 		return &exitError{code: exitFailure, err: err, hint: "restore an older backup, which this journal goes on from, or restore without --journal"}
 	}

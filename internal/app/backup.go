@@ -57,7 +57,7 @@ func apart(data, dir string) error {
 		return err == nil && rel != ".." && !strings.HasPrefix(rel, "../")
 	}
 	if inside(a, b) || inside(b, a) {
-		return fmt.Errorf("the backup %s and the data folder %s must not be in each other", b, a)
+		return fmt.Errorf("%s and the data folder %s must not be in each other", b, a)
 	}
 	return nil
 }
@@ -127,13 +127,24 @@ type DataRestored struct {
 }
 
 // OK tells whether all that mails need is there.
-func (r *DataRestored) OK() bool { return len(r.Damaged) == 0 && r.Store.OK() }
+func (r *DataRestored) OK() bool { return len(r.Damaged) == 0 && r.Store.OK() && !r.lacksJournal() }
+
+// lacksJournal tells that a segment of the journal is missing; files that are are
+// told by Store, if anything needs them.
+func (r *DataRestored) lacksJournal() bool {
+	return slices.ContainsFunc(r.Absent, func(name string) bool { return strings.HasPrefix(name, backup.JournalName+"/") })
+}
 
 // RestoreData puts a backup into the empty data folder of a configuration. Run by
 // root, what it makes belongs to whoever owns the folder.
 func RestoreData(ctx context.Context, cfg *config.Config, dir string, o RestoreOptions, log *slog.Logger) (r *DataRestored, err error) {
 	if err := apart(cfg.Data, dir); err != nil {
 		return nil, err
+	}
+	if o.Journal != "" {
+		if err := apart(cfg.Data, o.Journal); err != nil {
+			return nil, fmt.Errorf("the journal that survived must be moved out of the data folder first: %w", err)
+		}
 	}
 	f, err := backup.Open(dir)
 	if err != nil {
@@ -172,20 +183,20 @@ func RestoreData(ctx context.Context, cfg *config.Config, dir string, o RestoreO
 	if err := BecomeOwner(cfg.Data); err != nil {
 		return nil, err
 	}
-	if err := backup.Finish(cfg.Data); err != nil {
-		return nil, err
-	}
-	s, err := openStore(ctx, cfg, false, false, log)
+	s, err := openData(ctx, cfg, false, false, log)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	k := s.Keeper(log)
 	k.Forgets = forgetAllJobs
-	if o.Journal == "" { // which else tells it itself
+	if o.Journal == "" || !got.Reaches { // which else tells it itself, and what came again since
 		if r.Forgotten, err = k.ForgetAgain(ctx, forgotten, sisa.Act{By: o.Actor, Reason: "restore of an older backup"}); err != nil {
 			return nil, err
 		}
+	}
+	if err := backup.Finish(cfg.Data); err != nil {
+		return nil, err
 	}
 	if r.Store, err = k.Verify(ctx, sisa.VerifyOptions{Names: true}); err != nil {
 		return nil, err
@@ -247,6 +258,10 @@ func makeData(data string) error {
 func giveAll(data string) error {
 	if os.Geteuid() != 0 {
 		return nil
+	}
+	data, err := filepath.EvalSymlinks(data) // a link is not walked into
+	if err != nil {
+		return fmt.Errorf("data folder: %w", err)
 	}
 	return filepath.WalkDir(data, func(path string, _ fs.DirEntry, err error) error {
 		if err != nil || path == data {

@@ -117,7 +117,11 @@ func printLacks(w io.Writer, absent, damaged []string) {
 
 // PrintRestoredData writes what came back.
 func PrintRestoredData(w io.Writer, r *DataRestored) error {
-	printLacks(w, nil, r.Restored.Damaged)
+	absent := r.Absent
+	if !r.lacksJournal() { // the files that mails need follow
+		absent = nil
+	}
+	printLacks(w, absent, r.Restored.Damaged)
 	for _, t := range r.Store.Missing {
 		printTrouble(w, "MISSING", t)
 	}

@@ -86,6 +86,11 @@ func openStore(ctx context.Context, cfg *config.Config, create, frozen bool, log
 	if _, err := os.Stat(filepath.Join(cfg.Data, backup.UnfinishedName)); err == nil {
 		return nil, fmt.Errorf("a backup is being restored into %s, or that was cut off: run 'cloakroom restore' again", cfg.Data)
 	}
+	return openData(ctx, cfg, create, frozen, log)
+}
+
+// openData is openStore also where a restore is under way: the restore's own.
+func openData(ctx context.Context, cfg *config.Config, create, frozen bool, log *slog.Logger) (*Store, error) {
 	path := filepath.Join(cfg.Data, databaseName)
 	st, err := os.Stat(path)
 	exists := err == nil && !emptied(st, path)

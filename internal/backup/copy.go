@@ -22,20 +22,20 @@ import (
 const copiers = 4
 
 // copyFile copies at most limit bytes of a file, below zero all of them, syncs the
-// copy, and tells what it has.
+// copy, and tells what it has. Errors of reading are sourceError.
 func copyFile(from, to string, limit int64) (File, error) {
 	in, err := os.Open(from)
 	if err != nil {
-		return File{}, err
+		return File{}, sourceError{err}
 	}
 	defer in.Close()
 	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return File{}, err
 	}
-	var src io.Reader = in
+	var src io.Reader = sourceReader{in}
 	if limit >= 0 {
-		src = io.LimitReader(in, limit)
+		src = io.LimitReader(src, limit)
 	}
 	h := sha256.New()
 	n, err := io.Copy(io.MultiWriter(out, h), src)
@@ -131,17 +131,27 @@ func (r *run) pooled(ctx context.Context, ref blob.Ref) (bool, error) {
 	if err != nil || !r.o.Verify {
 		return err == nil, err
 	}
-	f, err := r.pool.Open(ctx, ref.SHA256)
-	if err != nil {
-		return false, err
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err == nil && [32]byte(h.Sum(nil)) == ref.SHA256 {
+	if whole(ctx, r.pool, ref) {
 		return true, nil
+	}
+	if !whole(ctx, r.src.Blobs, ref) { // the pool's may be the better one, or read the next time
+		r.out.Damaged = append(r.out.Damaged, blobName(ref.SHA256))
+		return true, ctx.Err()
 	}
 	r.out.Mended++
 	return false, r.pool.Delete(ctx, ref.SHA256)
+}
+
+// whole tells whether a store has a file that is what its name says.
+func whole(ctx context.Context, in *blob.Local, ref blob.Ref) bool {
+	f, err := in.Open(ctx, ref.SHA256)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	h := sha256.New()
+	_, err = io.Copy(h, f)
+	return err == nil && [32]byte(h.Sum(nil)) == ref.SHA256
 }
 
 // copy puts one file into the pool. What is not there, or is damaged, is noted.

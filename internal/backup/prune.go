@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,23 +29,12 @@ const staleTemp = 24 * time.Hour
 // forgotten writes down which mails are not to come back. What the list had
 // before and not now came again since.
 func (r *run) forgotten(ctx context.Context, copied *sql.DB) error {
-	before, err := r.f.Forgotten()
-	if err != nil {
+	var err error
+	if r.gone, err = ledger.Forgotten(ctx, copied); err != nil {
 		return err
-	}
-	keys, err := ledger.Forgotten(ctx, copied)
-	if err != nil {
-		return err
-	}
-	old := make(map[ledger.Key]bool)
-	for _, key := range before {
-		old[key] = true
 	}
 	var text bytes.Buffer
-	for _, key := range keys {
-		if !old[key] {
-			r.newlyForgotten = append(r.newlyForgotten, key)
-		}
+	for _, key := range r.gone {
 		fmt.Fprintln(&text, key)
 	}
 	temp := filepath.Join(r.f.path, "."+forgottenName)
@@ -134,17 +124,12 @@ func (r *run) kept(ctx context.Context, generations []string) (map[[32]byte]bool
 			keep[ref.SHA256] = true
 		}
 	}
-	for _, name := range generations {
-		if len(r.newlyForgotten) == 0 || name == r.out.Generation {
-			continue
-		}
-		gone, err := r.filesOf(ctx, name, r.newlyForgotten)
-		if err != nil {
-			return nil, err
-		}
-		for _, sum := range gone {
-			delete(keep, sum)
-		}
+	gone, err := r.goneFiles(ctx, generations)
+	if err != nil {
+		return nil, err
+	}
+	for sum := range gone {
+		delete(keep, sum)
 	}
 	for _, ref := range r.refs { // others have it too
 		keep[ref.SHA256] = true
@@ -152,19 +137,52 @@ func (r *run) kept(ctx context.Context, generations []string) (map[[32]byte]bool
 	return keep, nil
 }
 
-// filesOf lists what some mails had in a generation.
-func (r *run) filesOf(ctx context.Context, generation string, mails []ledger.Key) (sums [][32]byte, err error) {
-	copied, err := db.OpenCopy(ctx, r.f.Path(generation, DatabaseName))
-	if err != nil {
-		return nil, err
+// goneFiles are the files that only mails which are forgotten have, in all
+// generations but the new one. All of these mails are looked for each time: a run may
+// have been cut off between its list and here.
+func (r *run) goneFiles(ctx context.Context, generations []string) (map[[32]byte]bool, error) {
+	gone, forgotten := make(map[[32]byte]bool), make(map[ledger.Key]bool)
+	for _, key := range r.gone {
+		forgotten[key] = true
 	}
-	defer copied.Close()
-	for _, key := range mails {
-		of, err := ledger.Contents(ctx, copied, key)
-		if err != nil {
-			return nil, fmt.Errorf("backup %s: %w", generation, err)
+	for _, look := range []func(*sql.DB) error{
+		func(d *sql.DB) error {
+			for _, key := range r.gone {
+				sums, err := ledger.Contents(ctx, d, key)
+				if err != nil {
+					return err
+				}
+				for _, sum := range sums {
+					gone[sum] = true
+				}
+			}
+			return nil
+		},
+		func(d *sql.DB) error { // another mail may have had it that is retired since
+			for sum := range gone {
+				mails, err := ledger.Keepers(ctx, d, sum)
+				if err != nil {
+					return err
+				}
+				if slices.ContainsFunc(mails, func(key ledger.Key) bool { return !forgotten[key] }) {
+					delete(gone, sum)
+				}
+			}
+			return nil
+		},
+	} {
+		for _, name := range generations {
+			if len(r.gone) == 0 || name == r.out.Generation {
+				continue
+			}
+			d, err := db.OpenCopy(ctx, r.f.Path(name, DatabaseName))
+			if err != nil {
+				return nil, err
+			}
+			if err := errors.Join(look(d), d.Close()); err != nil {
+				return nil, fmt.Errorf("backup %s: %w", name, err)
+			}
 		}
-		sums = append(sums, of...)
 	}
-	return sums, nil
+	return gone, nil
 }

@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"cloakroom/internal/db"
 	"cloakroom/internal/diskspace"
@@ -49,8 +48,10 @@ type Restored struct {
 	Blobs    int64    `json:"blobs"`
 	Bytes    int64    `json:"bytes"`
 	Absent   []string `json:"absent"`  // files that the backup does not have any more
-	Damaged  []string `json:"damaged"` // or that are not what their names say
+	Damaged  []string `json:"damaged"` // or that are not what their names say; and segments of the journal
 	Journal  int      `json:"segments_added"`
+	// Reaches tells that the journal has all that the newest backup has.
+	Reaches bool `json:"-"`
 }
 
 // restore is one under way.
@@ -103,6 +104,8 @@ func (r *restore) begin() error {
 		if err := writeFile(mark, []byte("from "+r.f.path+"\n")); err != nil {
 			return fmt.Errorf("data folder: %w", err)
 		}
+	} else if err := r.startOver(); err != nil {
+		return fmt.Errorf("data folder: %w", err)
 	}
 	u, err := diskspace.Of(r.o.Data)
 	if err != nil {
@@ -123,6 +126,25 @@ func (r *restore) begin() error {
 	return syncDir(r.o.Data)
 }
 
+// startOver removes what a restore that was cut off has put there and that is not
+// known by its content: it may have been of another backup, and a database that was
+// opened left its log.
+func (r *restore) startOver() error {
+	old, err := filepath.Glob(filepath.Join(r.o.Data, JournalName, "*.jsonl*"))
+	if err != nil {
+		return err
+	}
+	for _, ending := range []string{"", "-wal", "-shm", "-journal"} {
+		old = append(old, filepath.Join(r.o.Data, DatabaseName+ending))
+	}
+	for _, path := range old {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
 // isEmpty looks whether a folder has nothing but what file systems and mounts make,
 // and the lock.
 func isEmpty(folder string) error {
@@ -135,7 +157,8 @@ func isEmpty(folder string) error {
 			continue
 		}
 		if e.IsDir() {
-			if inside, err := os.ReadDir(filepath.Join(folder, e.Name())); err == nil && len(inside) == 0 {
+			inside, err := os.ReadDir(filepath.Join(folder, e.Name()))
+			if err == nil && (len(inside) == 0 || len(inside) == 1 && inside[0].Name() == "lost+found") {
 				continue
 			}
 		}
@@ -168,63 +191,6 @@ func (r *restore) put(name, to string) error {
 		return errors.Join(fmt.Errorf("%s of backup %s is damaged: its SHA-256 is %s, and should be %s", name, r.out.Manifest.Generation, got.SHA256, want.SHA256), os.Remove(temp))
 	}
 	return rename(temp, to)
-}
-
-// journal restores the segments, and adds those that go on.
-func (r *restore) journal(ctx context.Context) error {
-	for _, file := range r.out.Manifest.Files {
-		name, ok := strings.CutPrefix(file.Name, JournalName+"/")
-		if !ok {
-			continue
-		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if err := r.put(file.Name, filepath.Join(r.o.Data, JournalName, name)); err != nil {
-			return err
-		}
-	}
-	if r.o.Journal == "" {
-		return nil
-	}
-	return r.goOn()
-}
-
-// goOn takes the segments of a journal that survived. Where the backup has a
-// segment too, it must begin with the same bytes.
-func (r *restore) goOn() error {
-	found, err := filepath.Glob(filepath.Join(r.o.Journal, "*.jsonl"))
-	if err != nil || len(found) == 0 {
-		return fmt.Errorf("there is no journal in %s: %w", r.o.Journal, errors.Join(err, fs.ErrNotExist))
-	}
-	for _, path := range found {
-		name := filepath.Base(path)
-		if saved := r.out.Manifest.file(JournalName + "/" + name); saved != nil {
-			got, err := hashFile(path, saved.Size)
-			if err != nil {
-				return fmt.Errorf("journal: %w", err)
-			}
-			if got.Size != saved.Size || got.SHA256 != saved.SHA256 {
-				return fmt.Errorf("%w: %s does not begin as in the backup", ErrOtherJournal, path)
-			}
-			if st, err := os.Stat(path); err == nil && st.Size() == saved.Size {
-				continue
-			}
-		}
-		to := filepath.Join(r.o.Data, JournalName, name)
-		temp := to + ".restoring"
-		if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("journal: %w", err)
-		}
-		if _, err := copyFile(path, temp, -1); err != nil {
-			return fmt.Errorf("journal: %w", err)
-		}
-		if err := rename(temp, to); err != nil {
-			return err
-		}
-		r.out.Journal++
-	}
-	return nil
 }
 
 func (r *restore) secret(context.Context) error {

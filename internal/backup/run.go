@@ -3,6 +3,7 @@ package backup
 // One run: from a data folder in use to a new generation.
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"encoding/hex"
@@ -22,6 +23,8 @@ import (
 	"cloakroom/sisa"
 	"cloakroom/sisa/blob"
 )
+
+const segmentSuffix = ".jsonl"
 
 // Source is what is saved.
 type Source struct {
@@ -72,8 +75,8 @@ type run struct {
 	refs []blob.Ref // what the database names, by hash
 	last *Manifest  // the generation before; nil: none
 
-	deleted        map[[32]byte]bool // files that went while the backup ran
-	newlyForgotten []ledger.Key      // since the generation before
+	deleted map[[32]byte]bool // files that went while the backup ran
+	gone    []ledger.Key      // the mails that are forgotten
 }
 
 // Run saves everything as it is at one moment, while the daemon goes on: first the
@@ -106,18 +109,19 @@ func (r *run) begin() error {
 	if err != nil {
 		return err
 	}
+	now := time.Now().UTC().Truncate(time.Second)
 	if len(all) > 0 {
-		if r.last, err = r.f.Manifest(all[len(all)-1]); err != nil {
+		newest := all[len(all)-1]
+		if err := r.sameFolder(newest); err != nil {
 			return err
 		}
-	}
-	now := time.Now().UTC().Truncate(time.Second)
-	if r.last != nil { // also where the clock was set back: the newest is the last by name
-		last, err := time.Parse(nameLayout, r.last.Generation)
+		// One whose manifest is damaged is no reason to have no newer one.
+		r.last, _ = r.f.Manifest(newest)
+		last, err := time.Parse(nameLayout, newest)
 		if err != nil {
 			return err
 		}
-		if !now.After(last) {
+		if !now.After(last) { // also where the clock was set back: the newest is the last by name
 			now = last.Add(time.Second)
 		}
 	}
@@ -127,6 +131,24 @@ func (r *run) begin() error {
 	r.out.SameDisk = sameDisk(r.src.Data, r.f.path)
 	if err := os.MkdirAll(filepath.Join(r.part, JournalName), 0o700); err != nil {
 		return fmt.Errorf("backup: %w", err)
+	}
+	return nil
+}
+
+// ErrOtherFolder is returned where the generations are of another data folder:
+// those of an empty one, in the place of one that was lost, would push them out.
+var ErrOtherFolder = errors.New("the backups there are of another data folder")
+
+// sameFolder compares the secret, which a data folder has for good, with that of a
+// generation.
+func (r *run) sameFolder(generation string) error {
+	is, err := os.ReadFile(r.src.Secret)
+	if err != nil {
+		return fmt.Errorf("backup: the secret: %w", err)
+	}
+	was, err := os.ReadFile(r.f.Path(generation, SecretName))
+	if err == nil && len(was) > 0 && !bytes.Equal(bytes.TrimSpace(is), bytes.TrimSpace(was)) {
+		return fmt.Errorf("%w: %s was made with another secret than %s has", ErrOtherFolder, generation, r.src.Data)
 	}
 	return nil
 }
@@ -219,6 +241,16 @@ func (r *run) journal(ctx context.Context, copied *sql.DB) error {
 	if err != nil {
 		return err
 	}
+	// A segment of which the database has nothing is saved as an empty file: a later
+	// one may name it as the one before, and it would be missed.
+	there, err := filepath.Glob(filepath.Join(r.src.Data, JournalName, "*"+segmentSuffix))
+	if err != nil {
+		return err
+	}
+	for _, path := range there {
+		name := strings.TrimSuffix(filepath.Base(path), segmentSuffix)
+		have[name] += 0
+	}
 	var all, done int64
 	for _, size := range have {
 		all += size
@@ -227,7 +259,7 @@ func (r *run) journal(ctx context.Context, copied *sql.DB) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := r.segment(segment+".jsonl", size); err != nil {
+		if err := r.segment(segment+segmentSuffix, size); err != nil {
 			return err
 		}
 		done += size
@@ -239,8 +271,8 @@ func (r *run) journal(ctx context.Context, copied *sql.DB) error {
 func (r *run) segment(name string, size int64) error {
 	entry, to := JournalName+"/"+name, filepath.Join(r.part, JournalName, name)
 	if r.last != nil {
-		before := r.last.file(entry)
-		if before != nil && before.Size == size && os.Link(r.f.Path(r.last.Generation, JournalName, name), to) == nil {
+		before, old := r.last.file(entry), r.f.Path(r.last.Generation, JournalName, name)
+		if before != nil && before.Size == size && sameEnds(filepath.Join(r.src.Data, JournalName, name), old, size) && os.Link(old, to) == nil {
 			r.out.Files = append(r.out.Files, *before)
 			return nil
 		}
@@ -258,6 +290,31 @@ func (r *run) segment(name string, size int64) error {
 	file.Name = entry
 	r.out.Files = append(r.out.Files, file)
 	return nil
+}
+
+// sameEnds compares the first and the last bytes of two segments: after a restore
+// of an older backup others have the names that newer ones had.
+func sameEnds(a, b string, size int64) bool {
+	const length = 4 << 10
+	for _, at := range []int64{0, max(0, size-length)} {
+		one, err := readAt(a, at, min(size, length))
+		two, err2 := readAt(b, at, min(size, length))
+		if err != nil || err2 != nil || !bytes.Equal(one, two) {
+			return false
+		}
+	}
+	return true
+}
+
+func readAt(path string, at, length int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	out := make([]byte, length)
+	_, err = f.ReadAt(out, at)
+	return out, err
 }
 
 // small copies the secret and the configuration.
