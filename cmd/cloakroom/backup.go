@@ -171,17 +171,19 @@ func listBackups(cmd *cobra.Command, dir string, asJSON bool) error {
 		return err
 	}
 	all := []*backup.Manifest{}
+	var damaged error // those that can be read are wanted all the more
 	for _, name := range names {
 		m, err := f.Manifest(name)
 		if err != nil {
-			return err
+			damaged = errors.Join(damaged, err)
+			continue
 		}
 		all = append(all, m)
 	}
 	if asJSON {
-		return printJSON(cmd, all)
+		return errors.Join(printJSON(cmd, all), damaged)
 	}
-	return app.PrintBackups(cmd.OutOrStdout(), all)
+	return errors.Join(app.PrintBackups(cmd.OutOrStdout(), all), damaged)
 }
 
 func checkBackup(cmd *cobra.Command, dir string, flags *restoreDataFlags) error {

@@ -141,10 +141,18 @@ func TestADamagedSegmentIsToldAndTheRestComesBack(t *testing.T) {
 		t.Errorf("%+v", back.Restored)
 	}
 	compareDumps(t, live, without(dump(t, n.s.DB.Read()), "restore a backup"))
-	// A damaged manifest of the last one is no reason to have no next one.
-	o.do("damage", os.WriteFile(filepath.Join(dir, "generations", r.Generation, "manifest.json"), []byte("{"), 0o600))
-	if r := o.backup(dir, backup.Options{Keep: 2}); !r.Whole() {
-		t.Errorf("%+v", r)
+	// A damaged manifest of the last one is no reason to have no next one, and none to
+	// get no other back.
+	damage := func(generation string) {
+		t.Helper()
+		o.do("damage", os.WriteFile(filepath.Join(dir, "generations", generation, "manifest.json"), []byte("{"), 0o600))
+	}
+	damage(r.Generation)
+	next := o.backup(dir, backup.Options{Keep: 3})
+	last := o.backup(dir, backup.Options{Keep: 3})
+	damage(last.Generation)
+	if _, back = o.restored(dir, RestoreOptions{Generation: next.Generation}); !next.Whole() || !back.OK() {
+		t.Errorf("%+v, %+v", next, back.Restored)
 	}
 }
 

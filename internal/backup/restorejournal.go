@@ -34,7 +34,8 @@ func (r *restore) journal(ctx context.Context) error {
 			return err
 		}
 	}
-	return r.reach()
+	r.out.Reaches = r.reaches()
+	return nil
 }
 
 // segment restores one segment, as far as it is there.
@@ -102,19 +103,19 @@ func (r *restore) goOn(ctx context.Context) error {
 	return nil
 }
 
-// reach looks whether the journal that is there now goes as far as that of the
-// newest generation.
-func (r *restore) reach() error {
+// reaches looks whether the journal that is there now goes as far as that of the
+// newest generation, as far as that can be read.
+func (r *restore) reaches() bool {
 	newest, err := r.f.Manifest("")
 	if err != nil {
-		return err
+		return false
 	}
-	r.out.Reaches = true
-	for _, file := range newest.Files {
-		if name, ok := strings.CutPrefix(file.Name, JournalName+"/"); ok {
-			st, err := os.Stat(filepath.Join(r.o.Data, JournalName, name))
-			r.out.Reaches = r.out.Reaches && err == nil && st.Size() >= file.Size
+	return !slices.ContainsFunc(newest.Files, func(file File) bool {
+		name, ok := strings.CutPrefix(file.Name, JournalName+"/")
+		if !ok {
+			return false
 		}
-	}
-	return nil
+		st, err := os.Stat(filepath.Join(r.o.Data, JournalName, name))
+		return err != nil || st.Size() < file.Size
+	})
 }
