@@ -40,7 +40,7 @@ func (l *Letter) Bytes() []byte {
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\r\n", args...) }
 	line("From: %s", from)
 	line("To: <%s>", oneLine(l.To))
-	line("Subject: %s", folded(mime.QEncoding.Encode("utf-8", cut(oneLine(l.Subject), 900))))
+	line("Subject: %s", folded(mime.QEncoding.Encode("utf-8", cut(literal(oneLine(l.Subject)), 900))))
 	line("Date: %s", l.Date.Format(time.RFC1123Z))
 	line("Message-ID: <%s.letter@%s>", hex.EncodeToString(sum[:12]), l.Hostname)
 	line("Auto-Submitted: auto-generated") // RFC 3834: nobody's holiday note answers
@@ -57,6 +57,10 @@ func (l *Letter) Bytes() []byte {
 	}
 	return b.Bytes()
 }
+
+// literal keeps what looks like an encoded word, such as in a file's name, from
+// being read as one: it could hold what was taken out of the text around it.
+func literal(text string) string { return strings.ReplaceAll(text, "=?", "= ?") }
 
 // folded puts each encoded word on a line of its own (RFC 2047 section 2).
 func folded(words string) string { return strings.ReplaceAll(words, "?= =?", "?=\r\n =?") }

@@ -46,6 +46,13 @@ func TestALetterIsReadAsItWasWritten(t *testing.T) {
 	if bytes.Contains(l.Bytes(), []byte("\nBcc:")) {
 		t.Errorf("a field was planted:\n%s", l.Bytes())
 	}
+	l.Subject = "Downloaded: =?utf-8?q?a=0D=0ABcc:_x=E2=80=AEgpj.exe?="
+	if r, err = mail.CreateReader(bytes.NewReader(l.Bytes())); err != nil {
+		t.Fatal(err)
+	}
+	if subject, err := r.Header.Subject(); err != nil || strings.ContainsAny(subject, "\r\n\u202e") {
+		t.Errorf("a file's name was decoded: %q, %v", subject, err)
+	}
 	if other := (&Letter{From: "büro@ext.test", To: "b@ext.test"}); !other.NeedsUTF8() {
 		t.Error("an address beyond ASCII needs SMTPUTF8")
 	}
