@@ -8,7 +8,9 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/segmentio/asm/base64"
 )
@@ -43,6 +45,38 @@ func BenchmarkPipeline(b *testing.B) {
 			benchOne(b, w, raw, false)
 		}
 	})
+}
+
+// BenchmarkEndOfMessage passes mails with an attachment of 25 MB, a new one each
+// time, and tells how long an MTA waits at the end of the message: until what was
+// taken out is durable and the new body is written.
+func BenchmarkEndOfMessage(b *testing.B) {
+	raw := (&letter{id: "large", files: []file{{"large.bin", noise(1, 25<<20)}}}).raw()
+	encoded := raw[bytes.Index(raw, []byte("base64\r\n\r\n"))+len("base64\r\n\r\n"):]
+	w := newWorld(b, linkAll)
+	var waited []time.Duration
+	for i := 0; b.Loop(); i++ {
+		copy(encoded, fmt.Sprintf("%08d", i))
+		h, body := split(raw)
+		m, err := w.engine.Open(b.Context(), outbound("bench"), h)
+		if err != nil {
+			b.Fatal(err)
+		}
+		feed(m, body, milterChunk)
+		began := time.Now()
+		out, err := m.Finish(b.Context())
+		if err != nil || !out.Changed() {
+			b.Fatalf("%+v, %v", out, err)
+		}
+		if _, err := out.Body.WriteTo(io.Discard); err != nil {
+			b.Fatal(err)
+		}
+		waited = append(waited, time.Since(began))
+		m.Close()
+	}
+	slices.Sort(waited)
+	b.ReportMetric(float64(waited[len(waited)/2].Microseconds())/1000, "median-ms")
+	b.ReportMetric(float64(waited[len(waited)*9/10].Microseconds())/1000, "p90-ms")
 }
 
 func start(b *testing.B) {

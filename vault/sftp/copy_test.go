@@ -35,6 +35,7 @@ func inode(t *testing.T, name string) uint64 {
 }
 
 func TestCopiesAreMadeByTheServer(t *testing.T) {
+	t.Parallel()
 	s := startSSHD(t)
 	b := vaulttest.Bytes(40<<20+5, 1) // several requests
 	for name, c := range map[string]struct {

@@ -29,6 +29,7 @@ import (
 // TestAKilledSessionNeverLeavesAPartUnderTheName kills the server's processes
 // at random moments while another reads along.
 func TestAKilledSessionNeverLeavesAPartUnderTheName(t *testing.T) {
+	t.Parallel()
 	const rounds, size = 50, 3<<20 + 11
 	s := startSSHD(t)
 	base, root := space(t, s)
@@ -136,6 +137,7 @@ func TestAHungFileServerIsLeftInTime(t *testing.T) {
 }
 
 func TestADeadIdleConnectionIsNoticed(t *testing.T) {
+	t.Parallel()
 	s := startSSHD(t)
 	d, proxy := far(t, s, func(c *sftp.Config) { c.Timeout, c.Keepalive = 5*time.Second, 100*time.Millisecond })
 	put := func() error {
@@ -158,6 +160,7 @@ func TestADeadIdleConnectionIsNoticed(t *testing.T) {
 }
 
 func TestASlowLineIsNoHang(t *testing.T) {
+	t.Parallel()
 	s := startSSHD(t)
 	d, proxy := far(t, s, func(c *sftp.Config) {
 		c.Timeout, c.Keepalive, c.Verify = time.Second, 300*time.Millisecond, sftp.VerifySize
@@ -173,6 +176,7 @@ func TestASlowLineIsNoHang(t *testing.T) {
 }
 
 func TestASlowSourceIsNoHang(t *testing.T) {
+	t.Parallel()
 	s := startSSHD(t)
 	base, _ := space(t, s)
 	cfg := configFor(s)
@@ -187,6 +191,7 @@ func TestASlowSourceIsNoHang(t *testing.T) {
 }
 
 func TestServersThatAreAway(t *testing.T) {
+	t.Parallel()
 	silent, err := net.Listen("tcp4", "127.0.0.1:0") // accepts, and says nothing
 	if err != nil {
 		t.Fatal(err)
@@ -334,6 +339,7 @@ func TestAFullDiskConcernsTheTarget(t *testing.T) {
 }
 
 func TestSpacesOnAnotherDisk(t *testing.T) {
+	t.Parallel()
 	s := startWithDisk(t, 64<<20)
 	cfg := configFor(s)
 	d := open(t, cfg)

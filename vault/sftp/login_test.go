@@ -61,6 +61,7 @@ func write(t *testing.T, text string) string {
 }
 
 func TestOnlyAKnownHostKeyIsTalkedTo(t *testing.T) {
+	t.Parallel()
 	s := startSSHD(t)
 	pin, err := s.HostKeyFingerprint()
 	if err != nil {
