@@ -41,7 +41,7 @@ RACE ?= ./admin ./milter ./flow ./ledger ./policy/directory ./sisa/... ./vault .
 
 # Tests in them that take much through one goroutine, or through a browser: slow under the
 # race detector, which has nothing to find in them that the others have not.
-RACELESS ?= Corpus|BentMessages|DifficultMessages|Browser|ScreenReaders|LittleMemory|LargeFiles|LargeLists|FindsWhatIsMissing|TakesTheSameTime|TakeTheSameTime
+RACELESS ?= Corpus|BentMessages|DifficultMessages|Browser|ScreenReaders|LittleMemory|LargeFiles|LargeLists|FindsWhatIsMissing|TakesTheSameTime|TakeTheSameTime|ABackup|Backups|Rebuil|ARestore|Restored
 
 .PHONY: help build deb test demo setup lint fmt unit corpus race fuzz e2e torture torture-vault bench bench-store clean test-plan demo-plan
 
@@ -117,8 +117,8 @@ fmt: ## Format all Go files
 
 unit: ## Run the tests beside the code
 	@echo "== unit tests"
-	go test $$(go list ./... | grep -v -e '/test$$' -e '/flow$$')
-	go test -skip Corpus ./flow
+	go test -timeout 30m $$(go list ./... | grep -v -e '/test$$' -e '/flow$$')
+	go test -timeout 30m -skip Corpus ./flow
 
 corpus: ## Take the messages of CORPUS through the flow, and tell what became of them
 	@echo "== corpus"
@@ -127,7 +127,7 @@ corpus: ## Take the messages of CORPUS through the flow, and tell what became of
 race: ## Run the concurrent packages under the race detector
 	@echo "== race detector"
 	@if command -v "$$(go env CC)" >/dev/null 2>&1; then \
-		echo "CGO_ENABLED=1 go test -race -short -skip '$(RACELESS)' $(RACE)"; CGO_ENABLED=1 go test -race -short -skip '$(RACELESS)' $(RACE); \
+		echo "CGO_ENABLED=1 go test -race -short -timeout 30m -skip '$(RACELESS)' $(RACE)"; CGO_ENABLED=1 go test -race -short -timeout 30m -skip '$(RACELESS)' $(RACE); \
 	elif [ "$$CI" = true ]; then \
 		echo "the race detector needs a C compiler ($$(go env CC) is missing)"; exit 1; \
 	else \
@@ -143,7 +143,7 @@ fuzz: ## Fuzz the readers of mail for FUZZTIME each
 
 e2e: ## Drive the built program through a private Postfix
 	@echo "== end to end"
-	go test -count=1 ./test
+	go test -count=1 -timeout 30m ./test
 
 torture: ## Kill the daemon 50 times under load and check the books, and bend 60,000 messages; 15 minutes
 	@./deploy/setup/postfix.sh

@@ -171,6 +171,7 @@ func (w *world) submitReturns() {
 // TestCopiesSurviveEverything: the MTA for copies is away, and the daemon dies
 // between its commit and the copy.
 func TestCopiesSurviveEverything(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, worldOptions{route: listenerGateway + withSRS, rules: linkAll, submit: submitsAway})
 	for i := range 3 {
 		msg := toCRLF(compose(dave, []string{carol, boss}, fmt.Sprintf("%d away", i), file{"plan.pdf", "application/pdf", random(9000, int64(70+i))}))
@@ -268,6 +269,7 @@ func tail(b []byte) []byte { return b[max(0, len(b)-80):] }
 // bounces reach the other system by the map that Cloakroom makes, and what both
 // see arrives once.
 func TestTheBackstopCatchesWhatAMilterDoesNotSee(t *testing.T) {
+	t.Parallel()
 	copied := freePorts(t, 1)[0]
 	table := filepath.Join(t.TempDir(), "cloakroom")
 	own := "inline:{ {all@acmecorp.test=boss@acmecorp.test,bob@acmecorp.test} {away@acmecorp.test=boss@acmecorp.test} }"

@@ -141,6 +141,7 @@ func (w *wayBack) restore(want int, args ...string) (out []app.Restored, complai
 }
 
 func TestTheWayBack(t *testing.T) {
+	t.Parallel()
 	w := newWayBack(t)
 	sign := w.signer()
 	attached := file{"plan.pdf", "application/pdf", random(300<<10, 41)}

@@ -158,6 +158,7 @@ func (a *attachable) arrives(listener string, linked bool, want ...string) []str
 }
 
 func TestSetupPostfixPutsCloakroomInItsPlaceAndTakesItOut(t *testing.T) {
+	t.Parallel()
 	a := newAttachable(t)
 	before := a.files()
 	roles := []string{"--scanner", a.scanner, "--verifier", a.verifier, "--signer", a.signer}
