@@ -185,6 +185,40 @@ func TestBackupsOfAnotherFolderAreNotPushedOut(t *testing.T) {
 	}
 }
 
+// Nor where the secret is the same, as it lies elsewhere: a folder is known by its
+// journal too, also after a way back, or without most of it.
+func TestAFolderIsKnownByItsJournalWhereTheSecretIsShared(t *testing.T) {
+	o := newOffice(t, choosyMTA(t))
+	o.cfg.SecretFile = filepath.Join(t.TempDir(), "fleet")
+	o.do("share the secret", os.Rename(filepath.Join(o.cfg.Data, "secret"), o.cfg.SecretFile))
+	dir := filepath.Join(t.TempDir(), "backup")
+	o.mail("one", 3000, "bob@acmecorp.test")
+	first := o.backup(dir, backup.Options{Keep: 9})
+	o.do("close", o.s.Close())
+	o.open(false)
+	o.mail("two", 3000, "bob@acmecorp.test") // in another segment
+	o.backup(dir, backup.Options{Keep: 9})
+	push := func(n *office) error {
+		_, err := n.s.Backup(t.Context(), n.cfg, nil, "test", dir, backup.Options{Keep: 9})
+		return err
+	}
+	empty := o.elsewhere()
+	empty.open(true)
+	if err := push(empty); !errors.Is(err, backup.ErrOtherFolder) || !strings.Contains(err.Error(), "journal") {
+		t.Errorf("an empty data folder: %v", err)
+	}
+	empty.mail("three", 3000, "bob@acmecorp.test") // in a segment of the same name
+	if err := push(empty); !errors.Is(err, backup.ErrOtherFolder) {
+		t.Errorf("a new data folder: %v", err)
+	}
+	older, _ := o.restored(dir, RestoreOptions{Generation: first.Generation})
+	older.mail("four", 3000, "bob@acmecorp.test")
+	o.do("back up after a way back", push(older))
+	o.do("lose the journal", os.RemoveAll(filepath.Join(older.cfg.Data, journalName)))
+	o.do("and go on", os.Mkdir(filepath.Join(older.cfg.Data, journalName), 0o700))
+	o.do("back up without the journal", push(older))
+}
+
 // A segment that another process has just begun, and a later one names.
 func TestASegmentThatTheDatabaseDoesNotHaveIsNotMissed(t *testing.T) {
 	o := newOffice(t, choosyMTA(t))

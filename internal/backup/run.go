@@ -3,7 +3,6 @@ package backup
 // One run: from a data folder in use to a new generation.
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
 	"encoding/hex"
@@ -87,7 +86,7 @@ func (f *Folder) Run(ctx context.Context, src Source, o Options) (*Result, error
 	if r.pool, err = blob.OpenLocal(filepath.Join(f.path, blobsName)); err != nil {
 		return nil, err
 	}
-	if err := r.begin(); err != nil {
+	if err := r.begin(ctx); err != nil {
 		return nil, err
 	}
 	copied, err := r.database(ctx)
@@ -104,7 +103,7 @@ func (f *Folder) Run(ctx context.Context, src Source, o Options) (*Result, error
 }
 
 // begin makes the folder in which the generation grows.
-func (r *run) begin() error {
+func (r *run) begin(ctx context.Context) error {
 	all, err := r.f.Generations()
 	if err != nil {
 		return err
@@ -112,7 +111,7 @@ func (r *run) begin() error {
 	now := time.Now().UTC().Truncate(time.Second)
 	if len(all) > 0 {
 		newest := all[len(all)-1]
-		if err := r.sameFolder(newest); err != nil {
+		if err := r.sameFolder(ctx, newest); err != nil {
 			return err
 		}
 		// One whose manifest is damaged is no reason to have no newer one.
@@ -131,24 +130,6 @@ func (r *run) begin() error {
 	r.out.SameDisk = sameDisk(r.src.Data, r.f.path)
 	if err := os.MkdirAll(filepath.Join(r.part, JournalName), 0o700); err != nil {
 		return fmt.Errorf("backup: %w", err)
-	}
-	return nil
-}
-
-// ErrOtherFolder is returned where the generations are of another data folder:
-// those of an empty one, in the place of one that was lost, would push them out.
-var ErrOtherFolder = errors.New("the backups there are of another data folder")
-
-// sameFolder compares the secret, which a data folder has for good, with that of a
-// generation.
-func (r *run) sameFolder(generation string) error {
-	is, err := os.ReadFile(r.src.Secret)
-	if err != nil {
-		return fmt.Errorf("backup: the secret: %w", err)
-	}
-	was, err := os.ReadFile(r.f.Path(generation, SecretName))
-	if err == nil && len(was) > 0 && !bytes.Equal(bytes.TrimSpace(is), bytes.TrimSpace(was)) {
-		return fmt.Errorf("%w: %s was made with another secret than %s has", ErrOtherFolder, generation, r.src.Data)
 	}
 	return nil
 }
@@ -290,31 +271,6 @@ func (r *run) segment(name string, size int64) error {
 	file.Name = entry
 	r.out.Files = append(r.out.Files, file)
 	return nil
-}
-
-// sameEnds compares the first and the last bytes of two segments: after a restore
-// of an older backup others have the names that newer ones had.
-func sameEnds(a, b string, size int64) bool {
-	const length = 4 << 10
-	for _, at := range []int64{0, max(0, size-length)} {
-		one, err := readAt(a, at, min(size, length))
-		two, err2 := readAt(b, at, min(size, length))
-		if err != nil || err2 != nil || !bytes.Equal(one, two) {
-			return false
-		}
-	}
-	return true
-}
-
-func readAt(path string, at, length int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	out := make([]byte, length)
-	_, err = f.ReadAt(out, at)
-	return out, err
 }
 
 // small copies the secret and the configuration.
