@@ -64,7 +64,10 @@ func look(folder string) (u Usage, device uint64, err error) {
 	if err != nil {
 		return Usage{}, 0, fmt.Errorf("free space of %s: %w", folder, err)
 	}
-	u = Usage{Free: int64(fs.Bavail) * int64(fs.Bsize), Size: int64(fs.Blocks) * int64(fs.Bsize), FreeInodes: int64(fs.Ffree), Inodes: int64(fs.Files)}
+	// The counts are in fragments; a block is what is best read at once, and may be
+	// many of them where a file system is served by a program or another host.
+	unit := int64(fs.Frsize)
+	u = Usage{Free: int64(fs.Bavail) * unit, Size: int64(fs.Blocks) * unit, FreeInodes: int64(fs.Ffree), Inodes: int64(fs.Files)}
 	return u, uint64(st.Dev), nil
 }
 
