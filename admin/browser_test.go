@@ -28,6 +28,7 @@ import (
 	"cloakroom/flow"
 	"cloakroom/internal/db"
 	"cloakroom/ledger/hours"
+	"cloakroom/sisa"
 )
 
 const (
@@ -241,6 +242,11 @@ func TestBrowserShowsTheDashboard(t *testing.T) {
 	paused := ""
 	s := newStage(t, withPassword(t), func(_ *Config, p *Parts) { p.Paused = func() string { return paused } })
 	s.history()
+	s.counted()
+	_, token := s.guarded(40, "Salaries", sisa.Guard{ByMail: true, Recipients: []string{"bob@ext.test", "carol@acmecorp.test"}, Downloads: 3, Notify: true})
+	if err := s.links.Downloaded(t.Context(), sisa.Download{LinkID: sisa.TokenID(token), Part: 2, Client: "198.51.100.9", Agent: "Mozilla/5.0", At: time.Now(), Proven: "bob@ext.test"}); err != nil {
+		t.Fatal(err)
+	}
 	var link, job string
 	for n := range 14 {
 		key, _ := s.mail(n+1, []string{"Plans for the new building", "Costs 2026", "Photos of the site, part two", "Offer for 300 chairs"}[n%4])
@@ -265,7 +271,7 @@ func TestBrowserShowsTheDashboard(t *testing.T) {
 		b.scheme(scheme)
 		for _, width := range []int64{wideWidth, phoneWidth} {
 			for name, path := range map[string]string{"overview": "/", "month": "/?span=30d", "queue": "/queue", "job": "/queue/" + job, "targets": "/targets",
-				"links": "/links", "link": "/links/" + link, "trace": "/trace?q=4X000003", "store": "/store", "audit": "/audit", "ask": "/act?do=drop&job=" + job + "&back=/queue"} {
+				"links": "/links", "link": "/links/" + link, "guarded": "/links/" + sisa.TokenID(token), "report": "/report?span=30d", "trace": "/trace?q=4X000003", "store": "/store", "audit": "/audit", "ask": "/act?do=drop&job=" + job + "&back=/queue"} {
 				paused = ""
 				if name == "month" { // the note of a pause stands on every page
 					paused = "mail passes untouched since 2026-11-28 03:04, by root, until 2026-11-28 07:00: broken PDFs, see #4711"
@@ -274,6 +280,9 @@ func TestBrowserShowsTheDashboard(t *testing.T) {
 				b.open(s.http.URL+path, width)
 				if wide := eval[int](b, `document.scrollingElement.scrollWidth - innerWidth`); wide > 0 {
 					t.Errorf("%s: the page is %d pixels wider than the window", where, wide)
+				}
+				if cut := eval[int](b, `[...document.querySelectorAll('.scroll')].filter(e => e.querySelector('table.stack') && e.scrollWidth > e.clientWidth).length`); cut > 0 && width == phoneWidth {
+					t.Errorf("%s: %d tables are wider than the phone", where, cut)
 				}
 				if bad := eval[[]string](b, lowContrast); len(bad) > 0 {
 					t.Errorf("%s: cannot be read well: %q", where, bad)

@@ -23,7 +23,7 @@ const (
 	// chartLines is how many lines the scale has at most.
 	chartLines = 4
 	// chartLabels is how many points are named below at most.
-	chartLabels = 8
+	chartLabels = 7
 	// tableRows is how many rows the table has at most, the newest.
 	tableRows = 60
 )

@@ -3,6 +3,8 @@ package admin
 // Links: the newest, those that a search finds, and one of them.
 
 import (
+	"cmp"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -88,8 +90,43 @@ func (s *Server) link(r *http.Request, f *frame) (string, any, error) {
 	if err != nil {
 		return "", nil, err
 	}
-	return "link.html", struct {
-		Row  *sisa.Row
-		Mail *mailTrace
-	}{row, t}, nil
+	p := &linkPage{Row: row, Mail: t}
+	if p.Admission, err = s.watch.p.Links.Admission(r.Context(), row.ID); err != nil {
+		return "", nil, err
+	}
+	p.name()
+	return "link.html", p, nil
+}
+
+type linkPage struct {
+	Row          *sisa.Row
+	Mail         *mailTrace // nil: its record is gone
+	Admission    sisa.Admission
+	Left         []fileLeft
+	LastDownload time.Time
+}
+
+// fileLeft is how often a file can still be fetched.
+type fileLeft struct {
+	Name string
+	Left int64
+}
+
+// name gives the files their names, and finds the link's own downloads among those
+// of its mail.
+func (p *linkPage) name() {
+	names := make(map[int]string)
+	if p.Mail != nil {
+		for _, part := range p.Mail.Parts {
+			names[part.Index] = part.Name
+		}
+		for _, d := range p.Mail.Downloads {
+			if d.LinkID == p.Row.ID && d.At.After(p.LastDownload) {
+				p.LastDownload = d.At
+			}
+		}
+	}
+	for _, l := range p.Admission.Left {
+		p.Left = append(p.Left, fileLeft{cmp.Or(names[l.Part], fmt.Sprint("part ", l.Part)), l.Left})
+	}
 }

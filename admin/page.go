@@ -69,7 +69,7 @@ type frame struct {
 
 // menu are the pages.
 func (frame) Menu() [][2]string {
-	return [][2]string{{"/", "Overview"}, {"/queue", "Queue"}, {"/targets", "Targets"}, {"/links", "Links"}, {"/trace", "Trace"}, {"/store", "Store"}, {"/audit", "Audit"}}
+	return [][2]string{{"/", "Overview"}, {"/report", "Report"}, {"/queue", "Queue"}, {"/targets", "Targets"}, {"/links", "Links"}, {"/trace", "Trace"}, {"/store", "Store"}, {"/audit", "Audit"}}
 }
 
 // Trouble are the checks that do not pass.

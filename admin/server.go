@@ -5,7 +5,7 @@
 //	GET  /readyz             mail can be handled; if not, why not
 //	GET  /metrics            for Prometheus
 //	GET  /                   today, and how it went
-//	GET  /queue /targets /links /trace /store /audit
+//	GET  /report /queue /targets /links /trace /store /audit
 //	GET  /act                the question before anything is changed
 //	POST /act                the change
 //	GET  /debug/pprof/       profiles, where that is asked for
@@ -158,7 +158,7 @@ func (s *Server) routes(metrics http.Handler) http.Handler {
 	mux.Handle("GET /metrics", s.known(metrics))
 	mux.HandleFunc("GET /static/{file}", serveStatic)
 	for path, page := range map[string]pageFunc{
-		"/{$}": s.overview, "/queue": s.queue, "/queue/{key}": s.job, "/targets": s.targets, "/links": s.links, "/links/{id}": s.link,
+		"/{$}": s.overview, "/report": s.report, "/queue": s.queue, "/queue/{key}": s.job, "/targets": s.targets, "/links": s.links, "/links/{id}": s.link,
 		"/trace": s.trace, "/store": s.storePage, "/audit": s.audit, "/act": s.ask,
 	} {
 		mux.Handle("GET "+path, s.known(s.page(page)))

@@ -22,6 +22,7 @@ import (
 	"cloakroom/ledger"
 	"cloakroom/ledger/audit"
 	"cloakroom/ledger/hours"
+	"cloakroom/ledger/tally"
 	"cloakroom/sisa"
 	"cloakroom/vault"
 )
@@ -64,7 +65,7 @@ func (a *fakeActs) TestTarget(_ context.Context, target string) (string, error) 
 }
 
 func migrations() []db.Migration {
-	return slices.Concat(ledger.Migrations, sisa.Migrations, jobs.Migrations, vault.Migrations, hours.Migrations, audit.Migrations)
+	return slices.Concat(ledger.Migrations, sisa.Migrations, jobs.Migrations, vault.Migrations, hours.Migrations, audit.Migrations, tally.Migrations)
 }
 
 // newStage opens an empty database; options change the configuration.
@@ -141,6 +142,12 @@ func (s *stage) commit(f func(ctx context.Context, tx db.Tx) error) {
 // mail is a mail as the flow records it; its token is returned.
 func (s *stage) mail(n int, subject string) (ledger.Key, string) {
 	s.t.Helper()
+	return s.guarded(n, subject, sisa.Guard{})
+}
+
+// guarded is mail whose link does not open to everybody.
+func (s *stage) guarded(n int, subject string, guard sisa.Guard) (ledger.Key, string) {
+	s.t.Helper()
 	key := ledger.KeyOf(fmt.Sprintf("<%d@acmecorp.test>", n), "date", "alice@acmecorp.test", []string{"bob@ext.test"}, [32]byte{byte(n)})
 	received := time.Now().Add(-time.Duration(n) * time.Minute)
 	m := &ledger.Mail{Key: key, QueueID: fmt.Sprintf("4X%06d", n), MessageID: fmt.Sprintf("<%d@acmecorp.test>", n), Subject: subject,
@@ -158,7 +165,7 @@ func (s *stage) mail(n int, subject string) (ledger.Key, string) {
 		if err = sisa.Use(ctx, tx, m.Parts[1].SHA256, m.Parts[1].Size, received); err != nil {
 			return err
 		}
-		grant, err = sisa.Issue(ctx, tx, testKey, sisa.Wish{Mail: key, Parts: []int{2}, Life: 90 * 24 * time.Hour, Now: received})
+		grant, err = sisa.Issue(ctx, tx, testKey, sisa.Wish{Mail: key, Parts: []int{2}, Life: 90 * 24 * time.Hour, Now: received, Guard: guard})
 		return err
 	})
 	return key, grant.Token

@@ -163,7 +163,7 @@ func (s *Server) downloadsOf(ctx context.Context, t *mailTrace) error {
 			return err
 		}
 		for _, d := range found {
-			t.Downloads = append(t.Downloads, sisa.DownloadRow{At: d.At, LinkID: l.ID, Mail: t.Key, Part: d.Part, Name: names[d.Part], Client: d.Client, Agent: d.Agent})
+			t.Downloads = append(t.Downloads, sisa.DownloadRow{At: d.At, LinkID: l.ID, Mail: t.Key, Part: d.Part, Name: names[d.Part], Client: d.Client, Agent: d.Agent, Proven: d.Proven})
 		}
 	}
 	slices.SortStableFunc(t.Downloads, func(a, b sisa.DownloadRow) int { return b.At.Compare(a.At) })

@@ -106,6 +106,29 @@ func (l *Links) Guard(ctx context.Context, id string) (Guard, error) {
 	return guardOf(ctx, l.db.Read(), raw)
 }
 
+// Admission is what people may know of a link's guard: all but its password.
+type Admission struct {
+	Who        string   `json:"who"`                  // as Guard.Access has it, or nobody
+	Recipients []string `json:"recipients,omitempty"` // whose mailbox a code goes to
+	Downloads  int      `json:"downloads,omitempty"`  // of each file, when the link was made; 0: without limit
+	Left       []Left   `json:"left,omitempty"`
+	Notify     bool     `json:"notify,omitempty"` // the sender hears of the first download
+	ByAdmin    bool     `json:"by_admin,omitempty"`
+}
+
+// Admission tells who may open a link, how often, and who hears of it.
+func (l *Links) Admission(ctx context.Context, id string) (Admission, error) {
+	g, err := l.Guard(ctx, id)
+	if errors.Is(err, ErrGuard) {
+		return Admission{Who: "nobody"}, nil
+	}
+	if err != nil {
+		return Admission{}, err
+	}
+	left, err := l.Left(ctx, id)
+	return Admission{Who: g.Access(), Recipients: g.Recipients, Downloads: g.Downloads, Left: left, Notify: g.Notify, ByAdmin: g.Fixed}, err
+}
+
 func guardOf(ctx context.Context, q db.Tx, link []byte) (Guard, error) {
 	var text sql.NullString
 	err := q.QueryRowContext(ctx, `SELECT guard FROM links WHERE id = $1`, link).Scan(&text)

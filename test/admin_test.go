@@ -266,10 +266,15 @@ func TestOperationsDocumentHasEveryMetricAndAlert(t *testing.T) {
 	if !json.Valid([]byte(grafana)) {
 		t.Error("the dashboard for Grafana is not JSON")
 	}
-	for _, name := range regexp.MustCompile(`\bcloakroom_[a-z_]+`).FindAllString(rules+grafana, -1) {
-		base := regexp.MustCompile(`_(bucket|sum|count)$`).ReplaceAllString(name, "")
-		if !known[name] && !known[base] {
+	metric, ending := regexp.MustCompile(`\bcloakroom_[a-z_]+`), regexp.MustCompile(`_(bucket|sum|count)$`)
+	for _, name := range metric.FindAllString(rules+grafana, -1) {
+		if !known[name] && !known[ending.ReplaceAllString(name, "")] {
 			t.Errorf("%s is asked for and not exported", name)
+		}
+	}
+	for _, name := range metric.FindAllString(rules, -1) { // who gets an alert wants to see since when
+		if !strings.Contains(grafana, ending.ReplaceAllString(name, "")) {
+			t.Errorf("an alert is about %s, which the dashboard for Grafana does not show", name)
 		}
 	}
 	checkLinks(t, "docs/operations.md", text)
@@ -286,13 +291,56 @@ func TestAlertRulesPassPromtool(t *testing.T) {
 		}
 		t.Skip("promtool is neither installed nor unpacked: run deploy/setup/prometheus.sh")
 	}
-	for _, args := range [][]string{{"check", "rules", "cloakroom.rules.yml"}, {"test", "rules", "cloakroom.rules.test.yml"}} {
+	questions := filepath.Join(t.TempDir(), "grafana.yml")
+	if err := os.WriteFile(questions, []byte(grafanaQuestions(t)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"check", "rules", "cloakroom.rules.yml"}, {"test", "rules", "cloakroom.rules.test.yml"}, {"check", "rules", questions}} {
 		cmd := exec.Command(promtool, args...)
 		cmd.Dir = filepath.Join(root, "deploy/prometheus")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, out)
 		}
 	}
+}
+
+// grafanaQuestions has what the dashboard for Grafana asks Prometheus, as rules, and
+// looks at its panels.
+func grafanaQuestions(t *testing.T) string {
+	t.Helper()
+	var dashboard struct {
+		Panels []struct {
+			ID      int
+			Title   string
+			GridPos struct{ X, Y, W, H int }
+			Targets []struct{ Expr string }
+		}
+	}
+	if err := json.Unmarshal([]byte(mustRead(t, filepath.Join(root, "deploy/grafana/cloakroom.json"))), &dashboard); err != nil {
+		t.Fatal(err)
+	}
+	rules := strings.Builder{}
+	rules.WriteString("groups:\n  - name: grafana\n    rules:\n")
+	ids, places := map[int]bool{}, map[[2]int]string{}
+	for _, p := range dashboard.Panels {
+		if ids[p.ID] || len(p.Targets) == 0 {
+			t.Errorf("panel %q: its id is another's, or it asks nothing", p.Title)
+		}
+		ids[p.ID] = true
+		for x := p.GridPos.X; x < p.GridPos.X+p.GridPos.W; x++ {
+			for y := p.GridPos.Y; y < p.GridPos.Y+p.GridPos.H; y++ {
+				if other := places[[2]int{x, y}]; other != "" || x >= 24 {
+					t.Fatalf("panel %q lies over %q, or beside the page", p.Title, other)
+				}
+				places[[2]int{x, y}] = p.Title
+			}
+		}
+		for i, q := range p.Targets {
+			expr := strings.NewReplacer("$instance", ".*", "$__rate_interval", "5m").Replace(q.Expr)
+			fmt.Fprintf(&rules, "      - {record: \"panel:%d:%d\", expr: %q}\n", p.ID, i, expr)
+		}
+	}
+	return rules.String()
 }
 
 // cacheFolder is where the set-up scripts unpack what is not installed.

@@ -24,8 +24,8 @@ var layers = [][]string{
 	{"internal/app", "internal/coexist", "internal/config", "internal/testserver"},
 	// doors: protocols that others speak to us, and destinations we speak to
 	{"milter", "sisa/web", "admin", "vault/sftp", "vault/ftps", "vault/dir", "internal/mtasetup/attach", "internal/doctor", "internal/imapbox"},
-	// the order of work for one message
-	{"flow"},
+	// the order of work for one message, and what came of all
+	{"flow", "internal/report"},
 	// concepts that remember
 	{"sisa", "vault", "archive", "ledger", "policy/directory", "internal/backup", "internal/jobs", "internal/submit"},
 	// decisions

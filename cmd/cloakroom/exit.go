@@ -83,9 +83,9 @@ func exitCode(err error) int {
 	return exitFailure
 }
 
-// report shows err as `cloakroom: …`. The mistakes of a configuration come
+// complain shows err as `cloakroom: …`. The mistakes of a configuration come
 // first, each at the beginning of a line, where editors look for file and line.
-func report(w io.Writer, err error) {
+func complain(w io.Writer, err error) {
 	if err == nil || errors.Is(err, errReported) {
 		return
 	}

@@ -10,6 +10,7 @@ import (
 
 	"cloakroom/internal/app"
 	"cloakroom/internal/config"
+	"cloakroom/internal/report"
 )
 
 func newReportCmd(g *globals) *cobra.Command {
@@ -37,7 +38,7 @@ outside are counted by domain. cloakroom filter is not counted.`,
 				return err
 			}
 			return g.withStore(cmd, false, func(_ *config.Config, s *app.Store, _ *slog.Logger) error {
-				r, err := s.ReportMail(cmd.Context(), from, now)
+				r, err := report.Read(cmd.Context(), s.DB.Read(), from, now)
 				if err != nil {
 					return err
 				}

@@ -35,7 +35,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if err != nil && !g.running {
 		err = usageError(cmd, err)
 	}
-	report(stderr, err)
+	complain(stderr, err)
 	return exitCode(err)
 }
 

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -16,31 +15,8 @@ type LinkDetail struct {
 	sisa.Row
 	URL       string          `json:"url,omitempty"` // only where it was asked for
 	Record    *ledger.Mail    `json:"record"`
-	Access    LinkAccess      `json:"access"`
+	Access    sisa.Admission  `json:"access"`
 	Downloads []sisa.Download `json:"downloaded"`
-}
-
-// LinkAccess is who may open a link, how often, and who hears of it.
-type LinkAccess struct {
-	Who        string      `json:"who"`                  // anyone, recipients, password, recipients and password, or nobody
-	Recipients []string    `json:"recipients,omitempty"` // whose mailbox a code goes to
-	Downloads  int         `json:"downloads,omitempty"`  // of each file, when the link was made; 0: without limit
-	Left       []sisa.Left `json:"left,omitempty"`
-	Notify     bool        `json:"notify,omitempty"` // the sender hears of the first download
-	ByAdmin    bool        `json:"by_admin,omitempty"`
-}
-
-// accessOf tells of a link's guard what is no secret.
-func (s *Store) accessOf(ctx context.Context, id string) (LinkAccess, error) {
-	g, err := s.Links.Guard(ctx, id)
-	if errors.Is(err, sisa.ErrGuard) {
-		return LinkAccess{Who: "nobody"}, nil
-	}
-	if err != nil {
-		return LinkAccess{}, err
-	}
-	left, err := s.Links.Left(ctx, id)
-	return LinkAccess{Who: g.Access(), Recipients: g.Recipients, Downloads: g.Downloads, Left: left, Notify: g.Notify, ByAdmin: g.Fixed}, err
 }
 
 // LinkRow finds a link by the beginning of its id, or by its address.
@@ -75,7 +51,7 @@ func (s *Store) LinkDetail(ctx context.Context, id string) (*LinkDetail, error) 
 		return nil, err
 	}
 	d.Record.Skeleton.Inline = nil // of no use to a person
-	if d.Access, err = s.accessOf(ctx, d.ID); err != nil {
+	if d.Access, err = s.Links.Admission(ctx, d.ID); err != nil {
 		return nil, err
 	}
 	d.Downloads, err = s.Links.Downloads(ctx, d.ID)

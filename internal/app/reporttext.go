@@ -5,16 +5,14 @@ package app
 import (
 	"fmt"
 	"io"
-	"maps"
-	"slices"
-	"strings"
 
+	"cloakroom/internal/report"
 	"cloakroom/ledger/tally"
 	"cloakroom/message"
 )
 
 // PrintReport writes a report.
-func PrintReport(w io.Writer, r *Report) error {
+func PrintReport(w io.Writer, r *report.Report) error {
 	if len(r.Modes) == 0 {
 		_, err := fmt.Fprintf(w, "no mail was counted since %s\n", r.From.Format("2006-01-02"))
 		return err
@@ -23,28 +21,19 @@ func PrintReport(w io.Writer, r *Report) error {
 		if i > 0 {
 			fmt.Fprintln(w)
 		}
-		if err := m.print(w, r); err != nil {
+		if err := (modeText{m}).print(w, r); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// verbs are how actions are told: in observe, and as they were done.
-var verbs = map[string][2]string{
-	tally.Link:       {"would become links", "became links"},
-	tally.Vault:      {"would be kept", "kept"},
-	tally.Loop:       {"would be refused as loops", "refused as loops"},
-	tally.Reject:     {"would be refused", "refused"},
-	tally.Recipient:  {"recipients would be refused", "recipients refused"},
-	tally.Quarantine: {"would be held", "held"},
-	tally.Header:     {"would get another header", "got another header"},
-	tally.Tag:        {"would be tagged", "tagged"},
-}
+// modeText writes the part of one mode.
+type modeText struct{ *report.Mode }
 
-func (m *ModeReport) print(w io.Writer, r *Report) error {
-	observed := m.Mode == "observe"
-	head := fmt.Sprintf("mode %s, %s to %s", m.Mode, r.From.Format("2006-01-02"), r.Until.UTC().Format("2006-01-02"))
+func (m modeText) print(w io.Writer, r *report.Report) error {
+	observed := m.Observed()
+	head := fmt.Sprintf("mode %s, %s to %s", m.Name, r.From.Format("2006-01-02"), r.Until.UTC().Format("2006-01-02"))
 	if observed {
 		head += ": nothing was changed; this is what would have become of the mail"
 	}
@@ -75,7 +64,7 @@ func (m *ModeReport) print(w io.Writer, r *Report) error {
 	return nil
 }
 
-func (m *ModeReport) sums(t io.Writer, observed bool) {
+func (m modeText) sums(t io.Writer, observed bool) {
 	line := func(name string, n int64, more string) { fmt.Fprintf(t, "  %s\t%d\t%s\n", name, n, more) }
 	line("mails seen", m.Mails, message.FormatSize(m.Looked)+" of bodies looked at")
 	l := m.Links
@@ -117,24 +106,9 @@ func share(n, of int64) string {
 	return fmt.Sprintf("%.1f %% of all", 100*float64(n)/float64(of))
 }
 
-func (m *ModeReport) rules(t io.Writer) {
-	observed := m.Mode == "observe"
+func (m modeText) rules(t io.Writer) {
 	fmt.Fprintln(t, "  RULE\tWHAT\tMAILS\tPARTS\tBYTES\tDIRECTION")
 	for _, l := range m.Lines {
-		verb := verbs[l.Action][1]
-		if observed {
-			verb = verbs[l.Action][0]
-		}
-		if l.Detail != "" {
-			verb += " in " + l.Detail
-		}
-		rule := l.Rule
-		if rule == "" {
-			rule = "(co-existence)"
-			if l.Action != tally.Loop {
-				rule = "(others)"
-			}
-		}
 		parts, bytes := "", ""
 		if l.Parts > 0 {
 			parts = fmt.Sprint(l.Parts)
@@ -142,17 +116,11 @@ func (m *ModeReport) rules(t io.Writer) {
 		if l.Bytes > 0 {
 			bytes = message.FormatSize(l.Bytes)
 		}
-		var ways []string
-		for _, d := range slices.Sorted(maps.Keys(l.Direction)) {
-			if d != "" {
-				ways = append(ways, fmt.Sprintf("%s %d", d, l.Direction[d]))
-			}
-		}
-		fmt.Fprintf(t, "  %s\t%s\t%d\t%s\t%s\t%s\n", plain(rule), plain(verb), l.Mails, parts, bytes, strings.Join(ways, ", "))
+		fmt.Fprintf(t, "  %s\t%s\t%d\t%s\t%s\t%s\n", plain(l.Who()), plain(l.What(m.Observed())), l.Mails, parts, bytes, l.Directions())
 	}
 }
 
-func (m *ModeReport) stays(t io.Writer) {
+func (m modeText) stays(t io.Writer) {
 	for _, s := range m.Stays {
 		fmt.Fprintf(t, "  %d\t%s\t%s\n", s.Parts, message.FormatSize(s.Bytes), plain(s.Reason))
 	}
@@ -163,14 +131,14 @@ func people(all []tally.Person) func(io.Writer) {
 		for _, p := range all {
 			who := p.Who
 			if who == "" {
-				who = "(others)"
+				who = report.Others
 			}
 			fmt.Fprintf(t, "  %s\t%d mails\t%d parts\t%s\n", plain(who), p.Mails, p.Parts, message.FormatSize(p.Bytes))
 		}
 	}
 }
 
-func (m *ModeReport) perDay(t io.Writer) {
+func (m modeText) perDay(t io.Writer) {
 	for _, d := range m.ByDay {
 		fmt.Fprintf(t, "  %s\t%d mails\t%d links\t%s\n", d.Day, d.Mails, d.Parts, message.FormatSize(d.Bytes))
 	}
