@@ -5,6 +5,7 @@ package flow
 
 import (
 	"context"
+	"hash/crc32"
 	"io"
 	"sync"
 
@@ -22,27 +23,39 @@ const draftFrom = 256 << 10
 // heldBuffers keep small parts, and what came before a draft began.
 var heldBuffers = sync.Pool{New: func() any { return new([draftFrom]byte) }}
 
-// Drafter is a store that takes content before its hash is known.
+// Drafter is a store that takes content before its hash is known, and content
+// whose hash it need not compute again.
 type Drafter interface {
 	Draft() (*blob.Draft, error)
+	PutHashed(ctx context.Context, ref blob.Ref, content []byte) (existed bool, err error)
 }
 
 // drafts are those of one mail. Parts come one after the other.
 type drafts struct {
-	begin   func() (*blob.Draft, error) // nil: none are made
-	wanted  func(p *message.Part) bool  // whether a rule may take the part
+	store   Drafter                    // nil: none are made
+	wanted  func(p *message.Part) bool // whether a rule may take the part
 	current *drafting
 	kept    map[int]*blob.Draft // by part
 	held    *[draftFrom]byte
-	used    int            // bytes of held that small parts lie in
-	small   map[int][]byte // of them, by part
+	used    int          // bytes of held that small parts lie in
+	small   map[int]held // of them, by part
 }
+
+// held is the content of a small part, with a checksum of what came: its SHA-256
+// is of that, and bytes that lay around for a while are cheaply told to be the same.
+type held struct {
+	content []byte
+	sum     uint32
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // drafting is the content of the part that comes in: in memory, then in a file.
 type drafting struct {
 	all   *drafts
 	part  *message.Part
-	n     int // bytes in memory, behind those of small parts
+	n     int    // bytes in memory, behind those of small parts
+	sum   uint32 // their checksum
 	draft *blob.Draft
 	off   bool // it could not be begun or written: the part is decoded again
 }
@@ -54,7 +67,7 @@ func (m *Mail) draft() {
 	if !ok || m.settings.Observe || m.lowSpace() != "" || m.passes != "" && !m.settings.Policy.Vaults() {
 		return
 	}
-	m.drafts = drafts{begin: d.Draft, wanted: m.mayTake, kept: make(map[int]*blob.Draft), small: make(map[int][]byte)}
+	m.drafts = drafts{store: d, wanted: m.mayTake, kept: make(map[int]*blob.Draft), small: make(map[int]held)}
 	m.inspector.CopyTo(m.drafts.next)
 }
 
@@ -69,7 +82,7 @@ func (m *Mail) mayTake(p *message.Part) bool {
 // next is where the content of the next part goes.
 func (d *drafts) next(p *message.Part) io.Writer {
 	d.settle()
-	if p.Encoding != "base64" || d.begin == nil { // what is not in base64 is text, or small
+	if p.Encoding != "base64" || d.store == nil { // what is not in base64 is text, or small
 		return nil
 	}
 	d.current = &drafting{all: d, part: p}
@@ -79,7 +92,7 @@ func (d *drafts) next(p *message.Part) io.Writer {
 // settle ends the part that came in.
 func (d *drafts) settle() {
 	if c := d.current; c != nil && c.n > 0 {
-		d.small[c.part.Index] = d.held[d.used : d.used+c.n]
+		d.small[c.part.Index] = held{d.held[d.used : d.used+c.n], c.sum}
 		d.used += c.n
 	}
 	d.current = nil
@@ -114,6 +127,7 @@ func (c *drafting) hold(b []byte) {
 		d.used = 0
 	}
 	c.n += copy(d.held[d.used+c.n:], b)
+	c.sum = crc32.Update(c.sum, castagnoli, b)
 }
 
 func (c *drafting) start(b []byte) {
@@ -123,7 +137,7 @@ func (c *drafting) start(b []byte) {
 		c.off = true
 		return
 	}
-	d, err := c.all.begin()
+	d, err := c.all.store.Draft()
 	if err != nil {
 		c.off = true
 		return
@@ -150,11 +164,8 @@ func (c *drafting) stop() {
 // anew.
 func (d *drafts) put(ctx context.Context, s blob.Store, part int, ref blob.Ref, content func(io.Writer) error) (existed bool, err error) {
 	d.settle()
-	if b := d.small[part]; int64(len(b)) == ref.Size && len(b) > 0 {
-		return s.Put(ctx, ref, func(w io.Writer) error {
-			_, err := w.Write(b)
-			return err
-		})
+	if h := d.small[part]; int64(len(h.content)) == ref.Size && ref.Size > 0 && crc32.Checksum(h.content, castagnoli) == h.sum {
+		return d.store.PutHashed(ctx, ref, h.content)
 	}
 	draft := d.kept[part]
 	if draft == nil {

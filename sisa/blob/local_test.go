@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -334,5 +336,26 @@ func BenchmarkPut(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+func TestContentOfAKnownHashIsStoredAsItIs(t *testing.T) {
+	s := openLocal(t, t.TempDir())
+	for _, b := range [][]byte{[]byte("short"), bytes.Repeat([]byte("0123456789abcdef"), 30<<10)} {
+		ref := blob.Ref{SHA256: sha256.Sum256(b), Size: int64(len(b))}
+		wrong := ref
+		wrong.Size--
+		if _, err := s.PutHashed(t.Context(), wrong, b); !errors.Is(err, blob.ErrMismatch) {
+			t.Errorf("a byte too many: %v", err)
+		}
+		if existed, err := s.PutHashed(t.Context(), ref, b); existed || err != nil {
+			t.Fatalf("existed %v, %v", existed, err)
+		}
+		if got := content(t, s, ref); !bytes.Equal(got, b) {
+			t.Errorf("%d bytes read back, %d written", len(got), len(b))
+		}
+		if existed, err := s.PutHashed(t.Context(), ref, b); !existed || err != nil {
+			t.Errorf("again: existed %v, %v", existed, err)
+		}
 	}
 }

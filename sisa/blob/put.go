@@ -18,6 +18,20 @@ import (
 // writes, the others wait for it and take what it made; another process writes
 // its own copy, and the two files are the same whoever renames last.
 func (s *Local) Put(ctx context.Context, ref Ref, content func(io.Writer) error) (existed bool, err error) {
+	return s.put(ctx, ref, sha256.New(), content)
+}
+
+// PutHashed is Put of what its caller has hashed already: ref.SHA256 must be the
+// hash of exactly these bytes.
+func (s *Local) PutHashed(ctx context.Context, ref Ref, content []byte) (existed bool, err error) {
+	return s.put(ctx, ref, nil, func(w io.Writer) error {
+		_, err := w.Write(content)
+		return err
+	})
+}
+
+// put compares the content with ref.SHA256, but for a sum that is nil.
+func (s *Local) put(ctx context.Context, ref Ref, sum hash.Hash, content func(io.Writer) error) (existed bool, err error) {
 	end, err := s.begin(ctx, ref.SHA256)
 	if err != nil {
 		return false, err
@@ -31,7 +45,7 @@ func (s *Local) Put(ctx context.Context, ref Ref, content func(io.Writer) error)
 	if err := s.fanOut(); err != nil {
 		return false, fmt.Errorf("blob store: %w", err)
 	}
-	temp, err := s.write(ctx, dir, ref, content)
+	temp, err := s.write(ctx, dir, ref, sum, content)
 	if err != nil {
 		return false, err
 	}
@@ -136,7 +150,7 @@ func (s *Local) fanOut() error {
 }
 
 // write makes a synced temporary file with the content and returns its name.
-func (s *Local) write(ctx context.Context, dir string, ref Ref, content func(io.Writer) error) (name string, err error) {
+func (s *Local) write(ctx context.Context, dir string, ref Ref, sum hash.Hash, content func(io.Writer) error) (name string, err error) {
 	f, err := os.CreateTemp(dir, tempPrefix+"*") // mode 0600
 	if err != nil {
 		return "", fmt.Errorf("blob store: %w", err)
@@ -149,7 +163,7 @@ func (s *Local) write(ctx context.Context, dir string, ref Ref, content func(io.
 		}
 	}()
 	buf := s.buffers.Get().(*[bufferSize]byte)
-	w := &sink{ctx: ctx, file: f, hash: sha256.New(), want: ref.Size, buf: buf[:]}
+	w := &sink{ctx: ctx, file: f, hash: sum, want: ref.Size, buf: buf[:]}
 	err = content(w)
 	if err == nil {
 		err = w.finish(ref)
@@ -178,8 +192,8 @@ func (s *Local) write(ctx context.Context, dir string, ref Ref, content func(io.
 type sink struct {
 	ctx  context.Context
 	file *os.File
-	hash hash.Hash
-	size int64 // accepted so far
+	hash hash.Hash // nil: the caller knows it
+	size int64     // accepted so far
 	want int64
 	buf  []byte
 	n    int   // bytes in buf
@@ -197,7 +211,7 @@ func (w *sink) Write(p []byte) (int, error) {
 	w.size += int64(len(p))
 	done := len(p)
 	for len(p) > 0 {
-		if w.n == 0 && len(p) >= len(w.buf) {
+		if w.n == 0 && (len(p) >= len(w.buf) || w.hash == nil) {
 			w.flush(p)
 			p = nil
 		} else {
@@ -220,7 +234,9 @@ func (w *sink) flush(p []byte) {
 	if w.err = w.ctx.Err(); w.err != nil {
 		return
 	}
-	w.hash.Write(p)
+	if w.hash != nil {
+		w.hash.Write(p)
+	}
 	if _, err := w.file.Write(p); err != nil {
 		w.err = fmt.Errorf("blob store: %w", err)
 	}
@@ -237,7 +253,7 @@ func (w *sink) finish(ref Ref) error {
 	if w.size != ref.Size {
 		return fmt.Errorf("%w: %d bytes instead of %d", ErrMismatch, w.size, ref.Size)
 	}
-	if [32]byte(w.hash.Sum(nil)) != ref.SHA256 {
+	if w.hash != nil && [32]byte(w.hash.Sum(nil)) != ref.SHA256 {
 		return fmt.Errorf("%w: another SHA-256", ErrMismatch)
 	}
 	return nil
