@@ -25,6 +25,10 @@ import (
 var binary string
 
 func TestMain(m *testing.M) {
+	if socket := os.Getenv(bareVariable); socket != "" {
+		fmt.Fprintln(os.Stderr, bareMilter(socket, os.Getenv(bareFolder)))
+		os.Exit(1)
+	}
 	os.Exit(run(m))
 }
 
