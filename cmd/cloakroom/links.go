@@ -38,7 +38,10 @@ func newLinksListCmd(g *globals) *cobra.Command {
 		Use:   "list",
 		Short: "List links, newest first",
 		Long: `Lists links, newest first: id, when made, expiry, files, downloads, sender and subject.
-The id is no secret and opens nothing; the token in a mail is kept nowhere.`,
+The id is no secret and opens nothing; the token in a mail is kept nowhere.
+
+A part of a file's name that few files have is looked for in the names of all: some seconds where
+there are millions. With --sender, --recipient or --mail only those of their mails are looked at.`,
 		Example: `  cloakroom links list --sender alice@acmecorp.com
   cloakroom links list --recipient @example.org --file '*.pdf' --newer 7d
   cloakroom links list --json | jq .[0]`,
@@ -50,7 +53,9 @@ The id is no secret and opens nothing; the token in a mail is kept nowhere.`,
 			}
 			filter.Limit = limit
 			return g.withStore(cmd, false, func(_ *config.Config, s *app.Store, _ *slog.Logger) error {
+				stop := patiently(cmd, s, filter.Mails)
 				rows, err := s.Links.List(cmd.Context(), filter)
+				stop()
 				if err != nil {
 					return err
 				}
@@ -62,7 +67,7 @@ The id is no secret and opens nothing; the token in a mail is kept nowhere.`,
 		},
 	}
 	flags.register(cmd)
-	cmd.Flags().IntVar(&limit, "limit", defaultRows, "rows at most; 0 lists all")
+	cmd.Flags().IntVar(&limit, "limit", defaultRows, "rows at most; 0 lists all, and takes 2 KB of memory for each")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
 	return cmd
 }
@@ -131,7 +136,9 @@ store.keep_downloads.`,
 					}
 					filter.ID = row.ID
 				}
+				stop := patiently(cmd, s, filter.Mails)
 				rows, err := s.Links.DownloadLog(cmd.Context(), filter)
+				stop()
 				if err != nil {
 					return err
 				}

@@ -79,6 +79,29 @@ func (b *Bar) End() {
 	}
 }
 
+// sayAfter is when somebody begins to wonder whether anything is done.
+const sayAfter = time.Second
+
+// Wait tells on a terminal what is waited for that shows no progress, if it takes
+// longer than a moment, until stop is called. Nothing else may be shown meanwhile.
+func (b *Bar) Wait(text string) (stop func()) {
+	if b.width == 0 {
+		return func() {}
+	}
+	said := make(chan struct{})
+	later := time.AfterFunc(sayAfter, func() {
+		defer close(said)
+		fmt.Fprintf(b.w, "\r\x1b[K%s", text[:min(len(text), b.width-1)])
+		b.drawn = true
+	})
+	return func() {
+		if !later.Stop() {
+			<-said
+		}
+		b.End()
+	}
+}
+
 // left guesses the time that is left.
 func left(spent time.Duration, share float64) string {
 	if share < 0.01 || spent < 2*time.Second {

@@ -59,3 +59,22 @@ func TestProgressOnATerminalFitsItsLine(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatTakesLongIsToldOnATerminalOnly(t *testing.T) {
+	var out bytes.Buffer
+	b := NewBar(&out)
+	stop := b.Wait("reading all names")
+	time.Sleep(sayAfter + 200*time.Millisecond)
+	stop()
+	b.width = 8                   // of which the last stays free
+	b.Wait("reading all names")() // it was quick
+	if out.Len() != 0 {
+		t.Errorf("%q", out.String())
+	}
+	stop = b.Wait("reading all names")
+	time.Sleep(sayAfter + 200*time.Millisecond)
+	stop()
+	if out.String() != "\r\x1b[Kreading\r\x1b[K" {
+		t.Errorf("%q", out.String())
+	}
+}
