@@ -280,23 +280,30 @@ func TestOperationsDocumentHasEveryMetricAndAlert(t *testing.T) {
 	checkLinks(t, "docs/operations.md", text)
 }
 
-func TestAlertRulesPassPromtool(t *testing.T) {
-	promtool, err := exec.LookPath("promtool")
+// promtool is the program of that name.
+func promtool(t *testing.T) string {
+	t.Helper()
+	program, err := exec.LookPath("promtool")
 	if err != nil {
-		promtool = filepath.Join(cacheFolder(), "prometheus/usr/bin/promtool")
+		program = filepath.Join(cacheFolder(), "prometheus/usr/bin/promtool")
 	}
-	if _, err := os.Stat(promtool); err != nil {
+	if _, err := os.Stat(program); err != nil {
 		if os.Getenv("CI") == "true" {
 			t.Fatal("promtool is neither installed nor unpacked: run deploy/setup/prometheus.sh")
 		}
 		t.Skip("promtool is neither installed nor unpacked: run deploy/setup/prometheus.sh")
 	}
+	return program
+}
+
+func TestAlertRulesPassPromtool(t *testing.T) {
+	program := promtool(t)
 	questions := filepath.Join(t.TempDir(), "grafana.yml")
 	if err := os.WriteFile(questions, []byte(grafanaQuestions(t)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, args := range [][]string{{"check", "rules", "cloakroom.rules.yml"}, {"test", "rules", "cloakroom.rules.test.yml"}, {"check", "rules", questions}} {
-		cmd := exec.Command(promtool, args...)
+		cmd := exec.Command(program, args...)
 		cmd.Dir = filepath.Join(root, "deploy/prometheus")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, out)

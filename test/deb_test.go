@@ -7,12 +7,14 @@ package test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -118,20 +120,30 @@ func (s *system) account() (uid, gid string) {
 	return m[1], m[2]
 }
 
-// buildDeb builds the package of the program under test.
+// packages are those that were built, by version.
+var packages sync.Map
+
+// buildDeb builds the package of the program under test, once for each version.
 func buildDeb(t *testing.T, version string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(root, "deploy/packaging/build.sh"), binary, t.TempDir())
-	cmd.Env = append(os.Environ(), "VERSION="+version)
-	var complaint bytes.Buffer
-	cmd.Stderr = &complaint
-	out, err := cmd.Output()
+	build, _ := packages.LoadOrStore(version, sync.OnceValues(func() (string, error) {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, filepath.Join(root, "deploy/packaging/build.sh"), binary, filepath.Dir(binary))
+		cmd.Env = append(os.Environ(), "VERSION="+version)
+		var complaint bytes.Buffer
+		cmd.Stderr = &complaint
+		out, err := cmd.Output()
+		if err != nil {
+			return "", fmt.Errorf("build.sh: %w\n%s", err, complaint.String())
+		}
+		return strings.TrimSpace(string(out)), nil
+	}))
+	file, err := build.(func() (string, error))()
 	if err != nil {
-		t.Fatalf("build.sh: %v\n%s", err, complaint.String())
+		t.Fatal(err)
 	}
-	return strings.TrimSpace(string(out))
+	return file
 }
 
 func TestPackage(t *testing.T) {

@@ -90,23 +90,35 @@ func (a *attachableSendmail) setup(args ...string) (stdout string, code int) {
 	return stdout + stderr, code
 }
 
-// restart lets Sendmail read its configuration again: SIGHUP starts it anew.
+// restart lets Sendmail read its configuration again.
 func (a *attachableSendmail) restart() {
 	a.t.Helper()
-	before := strings.Count(a.mta.Log(), "started as: ")
-	pid, _, _ := strings.Cut(mustRead(a.t, filepath.Join(a.mta.Folder(), "sendmail.pid")), "\n")
+	if err := hangUpSendmail(a.mta); err != nil {
+		a.t.Fatal(err)
+	}
+}
+
+// hangUpSendmail has a Sendmail start anew, which SIGHUP does.
+func hangUpSendmail(mta *testserver.Sendmail) error {
+	before := strings.Count(mta.Log(), "started as: ")
+	file, err := os.ReadFile(filepath.Join(mta.Folder(), "sendmail.pid"))
+	if err != nil {
+		return err
+	}
+	pid, _, _ := strings.Cut(string(file), "\n")
 	cmd, err := testserver.AsRoot(nil, "kill", "-HUP", pid)
 	if err == nil {
 		err = cmd.Run()
 	}
 	if err != nil {
-		a.t.Fatal(err)
+		return err
 	}
-	for deadline := time.Now().Add(30 * time.Second); strings.Count(a.mta.Log(), "started as: ") == before; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); strings.Count(mta.Log(), "started as: ") == before; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			a.t.Fatalf("Sendmail did not start again:\n%s", a.mta.Log())
+			return fmt.Errorf("Sendmail did not start again:\n%s", mta.Log())
 		}
 	}
+	return nil
 }
 
 // arrives sends a mail with an attachment and expects what arrives.
