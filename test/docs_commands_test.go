@@ -1,79 +1,26 @@
 package test
 
-// All documents: each command of ours that they show exists, with the flags it is
-// shown with; each piece of configuration is accepted; each parameter of Postfix
-// is known to Postfix.
+// Each command of ours that documents name in their text exists, with the flags it
+// is named with, and their links lead somewhere. (Blocks are run, see docs_run_test.go.)
 
 import (
-	"crypto/ed25519"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
-	"math/big"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
-	"time"
-
-	"golang.org/x/crypto/ssh"
 
 	"cloakroom/internal/testserver"
 	"cloakroom/sisa"
 )
 
-// allDocuments are the documents that people write. docs/config.md is generated,
-// and compared with the program elsewhere.
+// allDocuments are those of the repository, whatever they are called.
 func allDocuments(t *testing.T) []string {
 	t.Helper()
-	var out []string
-	for _, name := range repositoryFiles(t, ".md") {
-		if name != "docs/config.md" {
-			out = append(out, name)
-		}
-	}
+	out := repositoryFiles(t, ".md")
 	if len(out) < 10 {
 		t.Fatalf("only %v were found", out)
-	}
-	return out
-}
-
-// blocks lists the fenced blocks of a document, in lists too, and the indented
-// ones, whose language is "indented".
-func blocks(text string) (out []snippet) {
-	var open *snippet
-	indent, fence := "", ""
-	before := "" // the line above
-	for i, line := range strings.Split(text, "\n") {
-		trimmed := strings.TrimLeft(line, " ")
-		switch {
-		case open != nil && open.language != "indented":
-			if strings.HasPrefix(trimmed, fence) {
-				out, open = append(out, *open), nil
-			} else {
-				open.text += strings.TrimPrefix(line, indent) + "\n"
-			}
-		case strings.HasPrefix(trimmed, "```"):
-			if open != nil {
-				out = append(out, *open)
-			}
-			fence = "```"
-			indent = line[:len(line)-len(trimmed)]
-			open = &snippet{language: strings.TrimSpace(trimmed[3:]), line: i + 2}
-		case open != nil && (strings.HasPrefix(line, "    ") || trimmed == ""):
-			open.text += strings.TrimPrefix(line, "    ") + "\n"
-		case open != nil:
-			out, open = append(out, *open), nil
-		case strings.HasPrefix(line, "    ") && strings.TrimSpace(before) == "":
-			open = &snippet{language: "indented", text: line[4:] + "\n", line: i + 1}
-		}
-		before = line
-	}
-	if open != nil {
-		out = append(out, *open)
 	}
 	return out
 }
@@ -93,6 +40,7 @@ func ownCommands(line string) (out []string) {
 }
 
 var (
+	wordPattern   = regexp.MustCompile(`^[a-z][a-z-]*$`)
 	inlineCommand = regexp.MustCompile("`(cloakroom [a-z][^`]*)`")
 	flagPattern   = regexp.MustCompile(`(?:^|[\s\[])(--[a-z][a-z-]*)`)
 )
@@ -160,11 +108,6 @@ func TestDocumentsNameCommandsAndFlagsThatExist(t *testing.T) {
 	for _, name := range allDocuments(t) {
 		text := mustRead(t, filepath.Join(root, name))
 		var commands []string
-		for _, s := range blocks(text) {
-			for line := range strings.Lines(s.text) {
-				commands = append(commands, ownCommands(strings.TrimSpace(line))...)
-			}
-		}
 		for _, m := range inlineCommand.FindAllStringSubmatch(text, -1) {
 			commands = append(commands, ownCommands(m[1])...)
 		}
@@ -187,9 +130,6 @@ func TestDocumentsNameCommandsAndFlagsThatExist(t *testing.T) {
 	}
 }
 
-// fileKeys are keys whose value is a file that must be there.
-var fileKeys = regexp.MustCompile(`\b(key_file|known_hosts|password_file|secret_file|srs_key_file|ca_file): *"?([^\s,}"]+)`)
-
 // linkPassword is the hash of a link's password.
 var linkPassword = sync.OnceValue(func() string {
 	hash, err := sisa.HashPassword("five random words")
@@ -199,138 +139,31 @@ var linkPassword = sync.OnceValue(func() string {
 	return hash
 })
 
-// authority is a certificate that signs others.
-func authority(t *testing.T) []byte {
-	t.Helper()
-	public, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
-	der, err := x509.CreateCertificate(rand.Reader, c, c, public, private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-}
-
-// topLevel begins a configuration, localFolder is a folder of this machine in it.
-var (
-	topLevel    = regexp.MustCompile(`^(?:hostname|domains|vault|rules|store|log|directory|coexistence|milter|web|admin|submit|notice): ?`)
-	localFolder = regexp.MustCompile(`dir:\s+base: (/\S+)`)
-)
-
-// filesFor makes the files that a configuration names, in a folder, and gives the
-// configuration that names them there.
-func filesFor(t *testing.T, folder, config string) string {
-	t.Helper()
-	public, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	block, err := ssh.MarshalPrivateKey(private, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	host, err := ssh.NewPublicKey(public)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return fileKeys.ReplaceAllStringFunc(config, func(line string) string {
-		m := fileKeys.FindStringSubmatch(line)
-		text := map[string]string{
-			"key_file":      string(pem.EncodeToMemory(block)),
-			"known_hosts":   "vault.acmecorp.com,vault.example.com " + string(ssh.MarshalAuthorizedKey(host)),
-			"password_file": linkPassword() + "\n", // a password for others
-			"secret_file":   strings.Repeat("5e", 32) + "\n",
-			"srs_key_file":  strings.Repeat("57", 32) + "\n",
-			"ca_file":       string(authority(t)),
-		}[m[1]]
-		file := filepath.Join(folder, filepath.Base(m[2]))
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return m[1] + ": " + file
-	})
-}
-
-func TestDocumentsShowConfigurationThatIsAccepted(t *testing.T) {
-	checked := 0
-	for _, name := range allDocuments(t) {
-		for _, s := range blocks(mustRead(t, filepath.Join(root, name))) {
-			// Those of documents are run with their cases by TestDocumentsShowWhatRuns,
-			// but for what needs files.
-			if s.language == "yaml" == slices.Contains(documents, name) || !topLevel.MatchString(s.text) {
-				continue
-			}
-			checked++
-			config := completed(s.text)
-			if base := localFolder.FindStringSubmatch(config); base != nil {
-				folder := t.TempDir()
-				if m := regexp.MustCompile(`marker: (\S+)`).FindStringSubmatch(config); m != nil {
-					if err := os.WriteFile(filepath.Join(folder, m[1]), nil, 0o600); err != nil {
-						t.Fatal(err)
-					}
-				}
-				config = strings.Replace(config, base[1], folder, 1)
-			}
-			if !strings.Contains("\n"+config, "\nrules:") {
-				config += linkAll
-			}
-			_, file := configFolder(t, filesFor(t, t.TempDir(), config))
-			if _, stderr, code := cloakroom(t, "--config", file, "config", "check"); code != 0 || stderr != "" {
-				t.Errorf("%s:%d: exit code %d\n%s", name, s.line, code, stderr)
-			}
-		}
-	}
-	if checked < 7 {
-		t.Errorf("only %d pieces of configuration were found", checked)
-	}
-}
-
 // parameterLine is a line of main.cf, or one that is commented out.
 var parameterLine = regexp.MustCompile(`^#?([a-z][a-z0-9_]*_[a-z0-9_]+) *= ?\S`)
 
-func TestDocumentsNamePostfixParametersThatExist(t *testing.T) {
+func TestExamplesNamePostfixParametersThatExist(t *testing.T) {
 	known, err := testserver.PostfixParameters(t.Context())
 	if err != nil {
 		t.Fatal(err)
-	}
-	checked := 0
-	look := func(name, text string) {
-		for line := range strings.Lines(text) {
-			line = strings.TrimSpace(line)
-			m := parameterLine.FindStringSubmatch(line)
-			if m == nil {
-				m = regexp.MustCompile(`^postconf -e '?([a-z0-9_]+) *=`).FindStringSubmatch(line)
-			}
-			if m == nil {
-				continue
-			}
-			if checked++; !known[m[1]] {
-				t.Errorf("%s: Postfix has no parameter %s", name, m[1])
-			}
-		}
-	}
-	for _, name := range allDocuments(t) {
-		for _, s := range blocks(mustRead(t, filepath.Join(root, name))) {
-			if s.language != "yaml" {
-				look(name, s.text)
-			}
-		}
 	}
 	examples, err := filepath.Glob(filepath.Join(root, "deploy/postfix/*.example"))
 	if err != nil {
 		t.Fatal(err)
 	}
+	checked := 0
 	for _, file := range examples {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
+		for line := range strings.Lines(mustRead(t, file)) {
+			m := parameterLine.FindStringSubmatch(strings.TrimSpace(line))
+			if m == nil {
+				continue
+			}
+			if checked++; !known[m[1]] {
+				t.Errorf("%s: Postfix has no parameter %s", file, m[1])
+			}
 		}
-		look(filepath.Base(file), string(text))
 	}
-	if checked < 8 {
+	if checked < 4 {
 		t.Errorf("only %d parameters were found", checked)
 	}
 }
