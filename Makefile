@@ -22,7 +22,11 @@ BUILDVCS := $(if $(shell git rev-parse HEAD 2>/dev/null),auto,false)
 ifeq ($(BUILDVCS),false)
 export GOFLAGS := $(GOFLAGS) -buildvcs=false
 endif
-BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=$(BUILDVCS) -ldflags "-s -w$(if $(VERSION), -X main.version=$(VERSION))"
+BUILD := go build -trimpath -buildvcs=$(BUILDVCS) -ldflags "-s -w$(if $(VERSION), -X main.version=$(VERSION))"
+
+# Without cgo, as what is released: one compilation serves checks, tests and the
+# program. The race detector alone needs it.
+export CGO_ENABLED := 0
 
 # Tests run in the folders of their packages.
 ifdef CORPUS
@@ -35,6 +39,12 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # Each package and fuzz target that "make fuzz" gives FUZZTIME.
 FUZZTIME ?= 8s
 FUZZ     ?= ./message:FuzzScanner ./message:FuzzParseValue ./milter:FuzzPackets
+
+# Tests of the flow that tell what became of CORPUS.
+CORPUS_TESTS := ^TestCorpus(With|Is)
+
+# Packages whose tests wait the longest: the first to begin, others compute beside them.
+WAITING := ./vault/sftp ./vault/ftps ./internal/testserver ./internal/app
 
 # Packages whose code runs in several goroutines.
 RACE ?= ./admin ./milter ./flow ./ledger ./policy/directory ./sisa/... ./vault ./internal/app ./internal/db ./internal/jobs ./internal/spool ./internal/submit
@@ -117,12 +127,11 @@ fmt: ## Format all Go files
 
 unit: ## Run the tests beside the code
 	@echo "== unit tests"
-	go test -timeout 30m $$(go list ./... | grep -v -e '/test$$' -e '/flow$$')
-	go test -timeout 30m -skip Corpus ./flow
+	go test -timeout 30m -skip '$(CORPUS_TESTS)' $(WAITING) $$(go list ./... | grep -v '/test$$')
 
 corpus: ## Take the messages of CORPUS through the flow, and tell what became of them
 	@echo "== corpus"
-	go test -count=1 -v -run Corpus ./flow
+	go test -count=1 -v -run '$(CORPUS_TESTS)' ./flow
 
 race: ## Run the concurrent packages under the race detector
 	@echo "== race detector"

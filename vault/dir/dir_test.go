@@ -34,18 +34,22 @@ func open(t *testing.T, base string, change func(*Config)) vaulttest.Fixture {
 }
 
 func TestConformance(t *testing.T) {
-	vaulttest.Run(t, func(t *testing.T) vaulttest.Fixture { return open(t, t.TempDir(), nil) })
+	vaulttest.Run(t, func(*testing.T) func(*testing.T) vaulttest.Fixture {
+		return func(t *testing.T) vaulttest.Fixture { return open(t, t.TempDir(), nil) }
+	})
 }
 
 func TestConformanceInMemory(t *testing.T) {
 	const shm = "/dev/shm"
-	vaulttest.Run(t, func(t *testing.T) vaulttest.Fixture {
-		base, err := os.MkdirTemp(shm, "cloakroom-dir-*")
-		if err != nil {
-			t.Fatal(err)
+	vaulttest.Run(t, func(*testing.T) func(*testing.T) vaulttest.Fixture {
+		return func(t *testing.T) vaulttest.Fixture {
+			base, err := os.MkdirTemp(shm, "cloakroom-dir-*")
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { os.RemoveAll(base) })
+			return open(t, base, func(c *Config) { c.Verify = verifySize })
 		}
-		t.Cleanup(func() { os.RemoveAll(base) })
-		return open(t, base, func(c *Config) { c.Verify = verifySize })
 	})
 }
 

@@ -48,27 +48,38 @@ func TestAKilledSessionNeverLeavesAPartUnderTheName(t *testing.T) {
 	var reader sync.WaitGroup
 	defer func() { stop(); reader.Wait() }()
 	reader.Go(func() {
+		known := map[string]os.FileInfo{} // files that were read, as they were
 		for reading.Err() == nil {
 			names, _ := filepath.Glob(filepath.Join(root, "bob", "[!.]*"))
-			for _, name := range names[max(0, len(names)-3):] {
+			for _, name := range names {
+				info, err := os.Stat(name)
+				if was := known[name]; err != nil || was != nil && os.SameFile(was, info) && was.Size() == info.Size() && was.ModTime().Equal(info.ModTime()) {
+					continue
+				}
 				if got, err := os.ReadFile(name); err == nil && !bytes.Equal(got, b) {
 					t.Errorf("%s has %d bytes that are not the content", name, len(got))
 				}
+				known[name] = info
 			}
-			time.Sleep(2 * time.Millisecond)
+			time.Sleep(5 * time.Millisecond)
 		}
 	})
 	failed := 0
 	for round := range rounds {
 		p := fmt.Sprintf("bob/%03d", round)
 		var kill sync.WaitGroup
+		done := make(chan struct{})
 		kill.Go(func() {
-			time.Sleep(rand.N(2 * usual)) // sometimes too late
+			select {
+			case <-time.After(rand.N(2 * usual)):
+			case <-done: // too late: the next round begins with a dead connection
+			}
 			if _, err := s.KillSessions(); err != nil {
 				t.Error(err)
 			}
 		})
 		err := d.Put(t.Context(), p, c, vaulttest.Attempt())
+		close(done)
 		kill.Wait()
 		got, readErr := os.ReadFile(filepath.Join(root, p))
 		switch {
@@ -139,7 +150,7 @@ func TestAHungFileServerIsLeftInTime(t *testing.T) {
 func TestADeadIdleConnectionIsNoticed(t *testing.T) {
 	t.Parallel()
 	s := startSSHD(t)
-	d, proxy := far(t, s, func(c *sftp.Config) { c.Timeout, c.Keepalive = 5*time.Second, 100*time.Millisecond })
+	d, proxy := far(t, s, func(c *sftp.Config) { c.Timeout, c.Keepalive = 5*time.Second, 200*time.Millisecond })
 	put := func() error {
 		return d.Put(t.Context(), "bob/"+vaulttest.Attempt(), vaulttest.Content([]byte("x")), vaulttest.Attempt())
 	}
@@ -147,7 +158,7 @@ func TestADeadIdleConnectionIsNoticed(t *testing.T) {
 		t.Fatal(err)
 	}
 	proxy.Stall() // as a firewall that has forgotten it
-	time.Sleep(time.Second)
+	time.Sleep(2 * time.Second)
 	proxy.Cut()
 	proxy.Flow()
 	began := time.Now()
@@ -163,7 +174,7 @@ func TestASlowLineIsNoHang(t *testing.T) {
 	t.Parallel()
 	s := startSSHD(t)
 	d, proxy := far(t, s, func(c *sftp.Config) {
-		c.Timeout, c.Keepalive, c.Verify = time.Second, 300*time.Millisecond, sftp.VerifySize
+		c.Timeout, c.Keepalive, c.Verify = 2*time.Second, 600*time.Millisecond, sftp.VerifySize
 	})
 	proxy.SetBandwidth(512 << 10)
 	began := time.Now()
@@ -180,9 +191,9 @@ func TestASlowSourceIsNoHang(t *testing.T) {
 	s := startSSHD(t)
 	base, _ := space(t, s)
 	cfg := configFor(s)
-	cfg.Base, cfg.Timeout = base, 300*time.Millisecond
-	c := vaulttest.Watched(vaulttest.Bytes(200<<10, 1), 64<<10, func(int64) error {
-		time.Sleep(500 * time.Millisecond) // a bandwidth limit does that
+	cfg.Base, cfg.Timeout = base, 2*time.Second // more than a busy machine takes to connect
+	c := vaulttest.Watched(vaulttest.Bytes(100<<10, 1), 64<<10, func(int64) error {
+		time.Sleep(2500 * time.Millisecond) // a bandwidth limit does that
 		return nil
 	})
 	if err := open(t, cfg).Put(t.Context(), "bob/slow", c, vaulttest.Attempt()); err != nil {

@@ -147,11 +147,13 @@ func TestServersThatReplaceWhenTheyRename(t *testing.T) {
 			if err := pkgsftp.SetSFTPExtensions(extensions...); err != nil {
 				t.Fatal(err)
 			}
-			vaulttest.Run(t, func(t *testing.T) vaulttest.Fixture {
-				s := startOther(t, otherOptions{password: "swordfish"})
-				cfg := s.config(t)
-				cfg.Timeout = testTimeout
-				return vaulttest.Fixture{Destination: open(t, cfg), Root: s.root, Timeout: testTimeout, Kill: s.kill}
+			vaulttest.Run(t, func(*testing.T) func(*testing.T) vaulttest.Fixture {
+				return func(t *testing.T) vaulttest.Fixture {
+					s := startOther(t, otherOptions{password: "swordfish"})
+					cfg := s.config(t)
+					cfg.Timeout = testTimeout
+					return vaulttest.Fixture{Destination: open(t, cfg), Root: s.root, Timeout: testTimeout, Kill: s.kill}
+				}
 			})
 		})
 	}

@@ -73,26 +73,28 @@ func space(t *testing.T, s *testserver.SSHD) (base, root string) {
 }
 
 func TestConformance(t *testing.T) {
-	s := startSSHD(t)
 	must := func(t *testing.T, err error) {
 		if err != nil {
 			t.Error(err)
 		}
 	}
-	vaulttest.Run(t, func(t *testing.T) vaulttest.Fixture {
-		base, root := space(t, s)
-		cfg := configFor(s)
-		cfg.Base, cfg.Timeout = base, testTimeout
-		return vaulttest.Fixture{
-			Destination: open(t, cfg),
-			Root:        root,
-			Timeout:     testTimeout,
-			Kill: func(t *testing.T) {
-				_, err := s.KillSessions()
-				must(t, err)
-			},
-			Pause:  func(t *testing.T) { must(t, s.Pause()) },
-			Resume: func(t *testing.T) { must(t, s.Resume()) },
+	vaulttest.Run(t, func(t *testing.T) func(*testing.T) vaulttest.Fixture {
+		s := startSSHD(t)
+		return func(t *testing.T) vaulttest.Fixture {
+			base, root := space(t, s)
+			cfg := configFor(s)
+			cfg.Base, cfg.Timeout = base, testTimeout
+			return vaulttest.Fixture{
+				Destination: open(t, cfg),
+				Root:        root,
+				Timeout:     testTimeout,
+				Kill: func(t *testing.T) {
+					_, err := s.KillSessions()
+					must(t, err)
+				},
+				Pause:  func(t *testing.T) { must(t, s.Pause()) },
+				Resume: func(t *testing.T) { must(t, s.Resume()) },
+			}
 		}
 	})
 }

@@ -276,13 +276,19 @@ func hung(t *testing.T, f Fixture) {
 	defer f.Resume(t)
 
 	f.Pause(t)
-	limited("same", func() error {
-		_, err := f.Destination.Same(t.Context(), "bob/before", Content(b))
-		return err
+	var both sync.WaitGroup
+	both.Go(func() {
+		limited("same", func() error {
+			_, err := f.Destination.Same(t.Context(), "bob/before", Content(b))
+			return err
+		})
 	})
-	limited("put", func() error {
-		return f.Destination.Put(t.Context(), "bob/a", Content(b), Attempt())
+	both.Go(func() {
+		limited("put", func() error {
+			return f.Destination.Put(t.Context(), "bob/a", Content(b), Attempt())
+		})
 	})
+	both.Wait()
 	ctx, cancel := context.WithTimeout(t.Context(), f.Timeout/10)
 	began := time.Now()
 	err := f.Destination.Put(ctx, "bob/a", Content(b), Attempt())

@@ -46,42 +46,69 @@ type Fixture struct {
 	Timeout time.Duration
 }
 
-// Run checks a destination. open gives a fixture of its own to every property
-// and registers its cleanup.
-func Run(t *testing.T, open func(t *testing.T) Fixture) {
-	for _, c := range []struct {
-		name string
-		run  func(t *testing.T, f Fixture)
-	}{
-		{"what is put is there, of any size", sizes},
-		{"awkward names", names},
-		{"paths that leave the base are refused", badPaths},
-		{"folders are made, by many at once", folders},
-		{"a file in the way of a folder is a fault of the path", fileInTheWay},
-		{"nobody sees a part of a file", neverPartial},
-		{"what exists is not replaced", taken},
-		{"of puts to one path at once exactly one wins", race},
-		{"same", same},
-		{"same does not believe the time or the size", sameTampered},
-		{"copy", copies},
-		{"copy of what users changed", copyTampered},
-		{"copy does not replace", copyTaken},
-		{"content that is not what was announced", badContent},
-		{"a failed put can be followed by success", retry},
-		{"a cancelled put", cancelled},
-		{"a context that has ended does nothing", ended},
-		{"temporary files are hidden and gone after success", temporary},
-		{"sweep removes old temporary files and nothing else", sweep},
-		{"remove", remove},
-		{"after close every call fails", closed},
-		{"close ends calls under way", closeUnderWay},
-		{"progress is monotone and ends at the size", progress},
-		{"memory does not grow with the file", memory},
-		{"a killed connection leaves all or nothing", killed},
-		{"a server that hangs", hung},
-	} {
-		t.Run(c.name, func(t *testing.T) { c.run(t, open(t)) })
-	}
+// Start starts what destinations need, such as a server, until the end of t. What
+// it gives opens a fresh Fixture.
+type Start func(t *testing.T) (open func(t *testing.T) Fixture)
+
+// property is one that every destination has.
+type property struct {
+	name string
+	run  func(t *testing.T, f Fixture)
+}
+
+// harmless leave the server alone.
+var harmless = []property{
+	{"what is put is there, of any size", sizes},
+	{"awkward names", names},
+	{"paths that leave the base are refused", badPaths},
+	{"folders are made, by many at once", folders},
+	{"a file in the way of a folder is a fault of the path", fileInTheWay},
+	{"nobody sees a part of a file", neverPartial},
+	{"what exists is not replaced", taken},
+	{"of puts to one path at once exactly one wins", race},
+	{"same", same},
+	{"same does not believe the time or the size", sameTampered},
+	{"copy", copies},
+	{"copy of what users changed", copyTampered},
+	{"copy does not replace", copyTaken},
+	{"content that is not what was announced", badContent},
+	{"a failed put can be followed by success", retry},
+	{"a cancelled put", cancelled},
+	{"a context that has ended does nothing", ended},
+	{"temporary files are hidden and gone after success", temporary},
+	{"sweep removes old temporary files and nothing else", sweep},
+	{"remove", remove},
+	{"after close every call fails", closed},
+	{"close ends calls under way", closeUnderWay},
+	{"progress is monotone and ends at the size", progress},
+}
+
+// harmful kill or halt the server, so each has one of its own. They wait much,
+// and do so beside the others.
+var harmful = []property{
+	{"a killed connection leaves all or nothing", killed},
+	{"a server that hangs", hung},
+}
+
+// Run checks a destination.
+func Run(t *testing.T, start Start) {
+	open := start(t)
+	// It measures the heap of the whole process, so nothing may run beside it.
+	t.Run("memory does not grow with the file", func(t *testing.T) { memory(t, open(t)) })
+	t.Run("beside each other", func(t *testing.T) {
+		for _, p := range harmful {
+			t.Run(p.name, func(t *testing.T) {
+				t.Parallel()
+				p.run(t, start(t)(t))
+			})
+		}
+		t.Run("harmless", func(t *testing.T) {
+			t.Parallel()
+			for _, p := range harmless {
+				t.Run(p.name, func(t *testing.T) { p.run(t, open(t)) })
+			}
+		})
+	})
 }
 
 var attempts atomic.Int64
