@@ -26,6 +26,27 @@ func (c *checker) linkNeeds(rule string, o policy.LinkOptions) {
 	}
 }
 
+// startsFirst refuses rules whose links would need our own mail before a daemon
+// can send any: nobody could open them until its next start.
+func startsFirst(running, next *Config) error {
+	if running.Submit.SMTP != "" {
+		return nil
+	}
+	for i := range next.Rules {
+		link := next.Rules[i].Link
+		if link == nil || link.Keep || !link.Options.AsksRecipients() && !link.Options.Notify {
+			continue
+		}
+		key := "access"
+		if !link.Options.AsksRecipients() {
+			key = "notify"
+		}
+		return fmt.Errorf("rules[%d].link.%s (%q) needs submit.smtp, which was not set when the daemon started and takes effect at its next start: restart it (systemctl restart cloakroom), "+
+			"which brings all of the file into force", i, key, next.Rules[i].Name)
+	}
+	return nil
+}
+
 // resolveRules makes the paths in rules start at folder.
 func (c *Config) resolveRules(folder string) {
 	for i := range c.Rules {

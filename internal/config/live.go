@@ -31,8 +31,9 @@ func NewLive(path string, first *Config) *Live {
 // its place.
 func (l *Live) Current() *Config { return l.current.Load() }
 
-// Reload reads the file again. A configuration with errors changes nothing:
-// the one in force stays. Otherwise the new one is in force for every mail that
+// Reload reads the file again. A configuration with errors changes nothing, nor
+// does one whose rules rely on what only another start brings: the one in force
+// stays. Otherwise the new one is in force for every mail that
 // begins from now on, and restart lists the keys that differ from those at the
 // start of the daemon and that only another start brings into effect.
 func (l *Live) Reload() (restart []string, warnings []Warning, err error) {
@@ -40,6 +41,9 @@ func (l *Live) Reload() (restart []string, warnings []Warning, err error) {
 	defer l.reload.Unlock()
 	next, warnings, err := Load(l.path)
 	if err != nil {
+		return nil, warnings, err
+	}
+	if err := startsFirst(l.started, next); err != nil {
 		return nil, warnings, err
 	}
 	restart = RestartKeys(l.started, next)

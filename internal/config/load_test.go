@@ -65,3 +65,41 @@ func TestAReloadExchangesTheSnapshotOrNothing(t *testing.T) {
 		t.Error("the new snapshot is not in force, or the old one has changed")
 	}
 }
+
+// Links that ask for a code, or tell their sender, are not made by a daemon that has
+// nobody to give its mail to.
+func TestAReloadDoesNotPromiseMailThatOnlyAStartCanSend(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "cloakroom.yaml")
+	read := func(text string) *Config {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c, _, err := Load(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	const smtp = needed + "submit: {smtp: 127.0.0.1:10026}\n"
+	live := NewLive(path, read(needed))
+	for rule, want := range map[string]string{
+		"{name: codes, link: {access: recipients}}":                        "rules[1].link.access (\"codes\") needs submit.smtp",
+		"{name: receipts, link: {notify: true}}":                           "rules[1].link.notify (\"receipts\") needs submit.smtp",
+		"{name: none, if: attachment.size > 1 * MB, link: {downloads: 3}}": "",
+	} {
+		before := live.Current()
+		next := read(smtp + "rules: [{name: kept, if: attachment.size < 10, link: false}, " + rule + "]\n")
+		restart, _, err := live.Reload()
+		switch {
+		case want == "" && (err != nil || !slices.Equal(restart, []string{"submit.smtp"})):
+			t.Errorf("%s: restart for %q, %v", rule, restart, err)
+		case want != "" && (err == nil || !strings.HasPrefix(err.Error(), want) || live.Current() != before):
+			t.Errorf("%s: %v, want %q and the old configuration", rule, err, want)
+		case want != "":
+			if _, _, err := NewLive(path, next).Reload(); err != nil {
+				t.Errorf("%s, after a start with it: %v", rule, err)
+			}
+		}
+	}
+}
