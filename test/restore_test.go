@@ -168,6 +168,43 @@ func TestTheWayBack(t *testing.T) {
 	t.Run("killed", func(t *testing.T) { w.t = t; w.killed() })
 	t.Run("submit", func(t *testing.T) { w.t = t; w.submit(signedID) })
 	t.Run("audit", func(t *testing.T) { w.t = t; w.audit(signedID) })
+	t.Run("limit", func(t *testing.T) { w.t = t; w.limit() })
+}
+
+// limit restores to a server that takes no message beyond a size: the one that is
+// larger is told of, and the others get there.
+func (w *wayBack) limit() {
+	t := w.t
+	var ids []string
+	for i, size := range []int{20 << 10, 600 << 10, 30 << 10} {
+		msg := toCRLF(compose(dave, []string{carol}, fmt.Sprintf("limit %d", i), file{"plan.pdf", "application/pdf", random(size, int64(50+i))}))
+		ids = append(ids, w.came(msg))
+		send(t, w.p, dave, []string{carol}, msg)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(cancel)
+	narrow, err := testserver.StartDovecot(ctx, "", "imap_capability = +APPENDLIMIT=500000")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { narrow.Stop() })
+	w.dovecot = narrow
+	args := append([]string{"--no-dkim", ids[1], ids[0], ids[2]}, w.imapArgs(narrow.TLSAddress(), "Limited")...)
+	for _, words := range []string{"restored: 2, there already: 0, nothing to restore: 0, failed: 1, not tried: 0", "restored: 0, there already: 2, nothing to restore: 0, failed: 1, not tried: 0"} {
+		results, stderr := w.restore(1, args...)
+		if len(results) != 3 || !strings.Contains(stderr, words) {
+			t.Errorf("want %s:\n%+v\n%s", words, results, stderr)
+		}
+		for _, r := range results {
+			tooLarge := r.MessageID == ids[1]
+			if tooLarge != strings.Contains(r.Error, "the server takes at most 500000 (APPENDLIMIT)") || !tooLarge && r.Error != "" {
+				t.Errorf("%s: %q", r.MessageID, r.Error)
+			}
+		}
+	}
+	if got := w.fetch("Limited"); len(got) != 2 {
+		t.Errorf("the mailbox has %d mails", len(got))
+	}
 }
 
 // files restores one mail, a selection, and everything.

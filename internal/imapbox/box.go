@@ -49,7 +49,7 @@ type Box struct {
 	conn   *patientConn
 	client *imapclient.Client
 	name   string // as the server writes it
-	limit  int64  // of a message, in bytes; 0: none is known
+	limit  int64  // of a message, in bytes; below zero: none is known
 
 	// there has the messages of the mailbox by their dates, in seconds since 1970.
 	there map[int64][]imap.UID
@@ -127,7 +127,7 @@ func (b *Box) Put(ctx context.Context, m Message) (was bool, err error) {
 		if err := b.ready(ctx); err != nil {
 			return false, err
 		}
-		if b.limit > 0 && seen.size > b.limit {
+		if b.limit >= 0 && seen.size > b.limit {
 			return false, fmt.Errorf("it has %d bytes, and the server takes at most %d (APPENDLIMIT)", seen.size, b.limit)
 		}
 		if was, err = b.isThere(ctx, seen); err == nil && was {

@@ -280,6 +280,66 @@ func TestWhatTheServerDoesNotTake(t *testing.T) {
 	}
 }
 
+// limited is a session whose mailboxes have limits of their own: Dovecot has none.
+type limited struct {
+	imapserver.Session
+	limit *uint32 // nil: this mailbox has none
+}
+
+func (s limited) Status(mailbox string, o *imap.StatusOptions) (*imap.StatusData, error) {
+	data, err := s.Session.Status(mailbox, o)
+	if err == nil && o.AppendLimit {
+		data.AppendLimit = s.limit
+	}
+	return data, err
+}
+
+func TestTheLimitOfAMailboxIsAskedFor(t *testing.T) {
+	t.Parallel()
+	d := startDovecot(t) // for its certificate
+	key, err := tls.LoadX509KeyPair(d.CAFile(), strings.TrimSuffix(d.CAFile(), "ca.pem")+"key.pem")
+	if err != nil {
+		t.Fatal(err)
+	}
+	small, large := mail("small", "x\r\n"), mail("large", strings.Repeat("a line of the mail\r\n", 5000))
+	some, none := uint32(50_000), uint32(0)
+	for _, c := range []struct {
+		limit         *uint32
+		smallE, large string // the errors
+	}{
+		{limit: nil},
+		{limit: &some, large: "at most 50000 (APPENDLIMIT)"},
+		{limit: &none, smallE: "at most 0 (APPENDLIMIT)", large: "at most 0 (APPENDLIMIT)"},
+	} {
+		store := imapmemserver.New()
+		user := imapmemserver.NewUser(bob, d.Password())
+		user.Create("INBOX", nil)
+		store.AddUser(user)
+		server := imapserver.New(&imapserver.Options{TLSConfig: &tls.Config{Certificates: []tls.Certificate{key}},
+			Caps: imap.CapSet{imap.CapIMAP4rev1: {}, imap.CapAppendLimit: {}},
+			NewSession: func(*imapserver.Conn) (imapserver.Session, *imapserver.GreetingData, error) {
+				return limited{store.NewSession(), c.limit}, nil, nil
+			}})
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		go server.Serve(l)
+		b := open(t, options(t, d, "imap", l.Addr().String(), "INBOX"))
+		for _, m := range [][2]string{{large, c.large}, {small, c.smallE}} { // the box goes on after a refusal
+			_, err := b.Put(t.Context(), message(m[0]))
+			var stopped *StoppedError
+			if (err == nil) != (m[1] == "") || err != nil && (!strings.Contains(err.Error(), m[1]) || errors.As(err, &stopped)) {
+				t.Errorf("limit %v, %d bytes: %v, want %q", c.limit, len(m[0]), err, m[1])
+			}
+		}
+		if err := b.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		server.Close()
+	}
+}
+
 func TestAMailboxThatVanishesIsMadeAgain(t *testing.T) {
 	t.Parallel()
 	d := startDovecot(t)

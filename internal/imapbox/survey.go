@@ -39,9 +39,10 @@ func (b *Box) spell() error {
 }
 
 // askLimit finds out the largest message (RFC 7889): the server's, or the
-// mailbox's where the server says that they differ.
+// mailbox's where the server says that they differ. A mailbox that takes none at
+// all has 0.
 func (b *Box) askLimit() error {
-	b.limit = 0
+	b.limit = -1
 	limit, known := b.client.Caps().AppendLimit()
 	if known && limit == nil {
 		status, err := b.client.Status(b.name, &imap.StatusOptions{AppendLimit: true}).Wait()
