@@ -176,6 +176,51 @@ func TestServiceManagerHearsTheLifeOfTheDaemon(t *testing.T) {
 	}
 }
 
+// A newer schema takes minutes where millions of mails are kept: the service manager
+// is asked for the time. Here the step waits for somebody who holds the database.
+func TestServiceManagerIsAskedForTimeWhileTheSchemaIsBroughtUpToDate(t *testing.T) {
+	m := newManager(t, 0)
+	d := newDaemon(t, linkAll)
+	extract(t, "testdata/old-data-1.tar.gz", d.Folder)
+	database, err := sql.Open("sqlite", filepath.Join(d.Folder, "data", "cloakroom.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer database.Close()
+	database.SetMaxOpenConns(1)
+	if _, err := database.Exec("BEGIN IMMEDIATE"); err != nil {
+		t.Fatal(err)
+	}
+	heard := make(chan []string)
+	go func() {
+		var all []string
+		for end := time.Now().Add(20 * time.Second); len(all) < 2 && time.Now().Before(end); {
+			all = append(all, m.next(time.Until(end)))
+		}
+		if _, err := database.Exec("ROLLBACK"); err != nil {
+			all = append(all, err.Error())
+		}
+		heard <- all
+	}()
+	d.start()
+	all := <-heard
+	for _, message := range all {
+		if message != "EXTEND_TIMEOUT_USEC=60000000\nSTATUS=opening the database: a newer schema takes minutes where millions of mails are kept" {
+			t.Errorf("during the step: %q", message)
+		}
+	}
+	m.wait("READY=1\n")
+	if len(all) != 2 || !strings.Contains(d.running.Log(), "the step is made") {
+		t.Errorf("%d messages; log:\n%s", len(all), lastLines(d.running.Log()))
+	}
+	d.stop()
+	for message := m.next(time.Second); message != ""; message = m.next(time.Second) {
+		if strings.Contains(message, "EXTEND_TIMEOUT_USEC") {
+			t.Errorf("once it runs: %q", message)
+		}
+	}
+}
+
 // patience is what the stand-in gives the daemon: long enough for a check on a
 // busy machine, short enough for a test.
 const patience = 3 * time.Second

@@ -43,10 +43,12 @@ func (n *notifier) tell(status string) {
 }
 
 const (
-	// patienceEvery is how often the service manager is asked for more time
-	// while the start takes long, and patienceTime how much it is asked for: its
-	// own 90 s are not enough for a new index of ten million mails.
-	patienceEvery = 10 * time.Second
+	// patienceFirst is when a start takes long: the service manager is asked for
+	// more time then, and again after each patienceEvery. patienceTime is how much
+	// it is asked for: its own 90 s are not enough for a new index of ten million
+	// mails.
+	patienceFirst = time.Second
+	patienceEvery = 5 * time.Second
 	patienceTime  = time.Minute
 )
 
@@ -54,11 +56,12 @@ const (
 func (n *notifier) patience(status string) (enough func()) {
 	end := make(chan struct{})
 	go func() {
-		beat := time.NewTicker(patienceEvery)
+		beat := time.NewTimer(patienceFirst)
 		defer beat.Stop()
 		for {
 			select {
 			case <-beat.C:
+				beat.Reset(patienceEvery)
 				n.say(fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", patienceTime.Microseconds()), "STATUS="+status)
 			case <-end:
 				return
