@@ -114,11 +114,13 @@ func (l *Links) near(ctx context.Context, f *Filter) (keys []ledger.Key, few boo
 	return f.Mails.Narrow(ctx, l.db.Read(), most)
 }
 
+// limited hides the number from SQLite's planner: for one or two rows it would read
+// all links and sort, in place of going along the index.
 func limited(c *ledger.Conditions, limit int) string {
 	if limit <= 0 {
 		return ""
 	}
-	return " LIMIT " + c.Arg(limit)
+	return " LIMIT 0 + " + c.Arg(limit)
 }
 
 // placed is a link and its place in a list.

@@ -95,7 +95,7 @@ func (m *meter) commands(d *daemon, n storeSize) {
 		line  string
 	}{
 		{listLimit, "version"},
-		{listLimit, "links list"}, {listLimit, "links list --sender user7@acmecorp.test"}, {listLimit, "links list --sender nobody@ext.test"},
+		{listLimit, "links list"}, {listLimit, "links list --limit 1"}, {listLimit, "links list --sender user7@acmecorp.test"}, {listLimit, "links list --sender nobody@ext.test"},
 		{listLimit, "links list --sender @ext7.test"}, {listLimit, "links list --sender @none.test"},
 		{listLimit, "links list --recipient user22@acmecorp.test"}, {listLimit, "links list --recipient nobody@ext.test"},
 		{listLimit, "links list --recipient @none.test"}, {listLimit, "links list --recipient @acmecorp.test"},
