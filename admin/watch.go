@@ -24,8 +24,8 @@ const (
 	checkEvery = 10 * time.Second
 	// flushEvery is how much of the counting a crash loses.
 	flushEvery = time.Minute
-	// surveyEvery is how often it is noted how many links, records and files there
-	// are, unless that takes more than surveyShare of the time: PostgreSQL counts.
+	// surveyEvery is how often links, records and files are counted, unless that
+	// takes more than surveyShare of the time: ten million take seconds.
 	surveyEvery = time.Hour
 	surveyShare = 200
 	// surveyFirst is when, after a start, the first count is made.
@@ -251,9 +251,9 @@ func (w *watch) survey(ctx context.Context) (took time.Duration) {
 		return 0
 	}
 	kept, err := w.p.Links.Stats(ctx)
-	var mails ledger.Stats
+	var mails int64
 	if err == nil {
-		mails, err = ledger.Count(ctx, w.p.DB.Read())
+		mails, err = ledger.Number(ctx, w.p.DB.Read())
 	}
 	if err != nil {
 		if ctx.Err() == nil {
@@ -262,9 +262,9 @@ func (w *watch) survey(ctx context.Context) (took time.Duration) {
 		return w.now().Sub(begin)
 	}
 	took = w.now().Sub(begin)
-	w.change(func(s *state) { s.sizes = sizes{begin, kept.Links, mails.Mails, kept.Blobs, kept.Bytes} })
+	w.change(func(s *state) { s.sizes = sizes{begin, kept.Links, mails, kept.Blobs, kept.Bytes} })
 	err = w.p.DB.Commit(ctx, nil, func(ctx context.Context, tx db.Tx) error {
-		return hours.Set(ctx, tx, begin, map[string]int64{hourLinks: kept.Links, hourMails: mails.Mails, hourBlobs: kept.Blobs, hourBytes: kept.Bytes})
+		return hours.Set(ctx, tx, begin, map[string]int64{hourLinks: kept.Links, hourMails: mails, hourBlobs: kept.Blobs, hourBytes: kept.Bytes})
 	})
 	if err == nil {
 		_, err = hours.Purge(ctx, w.p.DB, begin.Add(-keepHours))

@@ -74,7 +74,7 @@ INSERT INTO recipients (domain, local, mail) SELECT DISTINCT ` + domainOf("LOWER
 DROP INDEX mails_sender;
 CREATE INDEX mails_sender ON mails ((` + domainOf("LOWER(sender)") + `), LOWER(sender));
 CREATE INDEX parts_name ON parts (LOWER(name), mail) WHERE linked = 1;
-`}, totals}
+`}}
 
 // Put records m, or finds that it is recorded. What was fixed at first sight
 // stays; parts that are linked only now are marked so. A record without its
@@ -296,4 +296,28 @@ func parts(ctx context.Context, q db.Tx, key Key) ([]Part, error) {
 		out = append(out, p)
 	}
 	return out, rows.Err()
+}
+
+// Stats sums up what came in.
+type Stats struct {
+	Mails    int64 `json:"mails"`
+	Bytes    int64 `json:"bytes"`    // of these mails as they came
+	Linked   int64 `json:"linked"`   // attachments that became links
+	Received int64 `json:"received"` // decoded bytes of these attachments, every copy counted
+	Skeleton int64 `json:"skeleton"` // bytes kept to build the originals again, compressed
+}
+
+// Count reads the sums over all records.
+func Count(ctx context.Context, q db.Tx) (s Stats, err error) {
+	err = q.QueryRowContext(ctx, `SELECT COUNT(*), CAST(COALESCE(SUM(size), 0) AS BIGINT),
+		CAST(COALESCE(SUM(skeleton_stored), 0) AS BIGINT) FROM mails`).
+		Scan(&s.Mails, &s.Bytes, &s.Skeleton)
+	if err == nil {
+		err = q.QueryRowContext(ctx, `SELECT COUNT(*), CAST(COALESCE(SUM(size), 0) AS BIGINT) FROM parts WHERE linked = 1`).
+			Scan(&s.Linked, &s.Received)
+	}
+	if err != nil {
+		return s, fmt.Errorf("count mails: %w", err)
+	}
+	return s, nil
 }

@@ -158,6 +158,26 @@ func agentText(agent string) string {
 	return strings.ToValidUTF8(strings.ReplaceAll(agent, "\x00", ""), "")
 }
 
+// StoreStats sums up what is kept.
+type StoreStats struct {
+	Blobs int64 `json:"blobs"`
+	Bytes int64 `json:"bytes"`
+	Links int64 `json:"links"`
+}
+
+// Stats reads the sums over all blobs and links.
+func (l *Links) Stats(ctx context.Context) (s StoreStats, err error) {
+	q := l.db.Read()
+	err = q.QueryRowContext(ctx, `SELECT COUNT(*), CAST(COALESCE(SUM(size), 0) AS BIGINT) FROM blobs`).Scan(&s.Blobs, &s.Bytes)
+	if err == nil {
+		err = q.QueryRowContext(ctx, `SELECT COUNT(*) FROM links`).Scan(&s.Links)
+	}
+	if err != nil {
+		return s, fmt.Errorf("count blobs: %w", err)
+	}
+	return s, nil
+}
+
 // Downloads lists what was fetched through a link, oldest first.
 func (l *Links) Downloads(ctx context.Context, id string) ([]Download, error) {
 	raw, err := hex.DecodeString(id)

@@ -66,7 +66,7 @@ ALTER TABLE downloads ADD COLUMN proven TEXT NOT NULL DEFAULT '';
 `}, {Name: "sisa-4", SQL: `
 CREATE INDEX links_revoked ON links (created) WHERE revoked IS NOT NULL;
 CREATE INDEX links_expires ON links (created, expires) WHERE revoked IS NULL AND expires IS NOT NULL;
-`}, totals}
+`}}
 
 // Grant is a link as the mail path makes it: only here its token is known.
 type Grant struct {

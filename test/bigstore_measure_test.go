@@ -104,7 +104,7 @@ func (m *meter) commands(d *daemon, n storeSize) {
 		{listLimit, "links list --older 600d"}, {listLimit, "links list --newer 1h"},
 		{listLimit, "links list --state active"}, {listLimit, "links list --state expired"}, {listLimit, "links list --state revoked"},
 		{listLimit, "links show " + id}, {listLimit, "links downloads"}, {listLimit, "links downloads --sender user7@acmecorp.test"}, {listLimit, "links downloads " + id},
-		{listLimit, "store stats"},
+		{0, "store stats"},
 		{listLimit, "queue list"}, {listLimit, "queue list --state failed"}, {listLimit, "queue list --target assets"}, {listLimit, "queue list --owner user7@acmecorp.test"},
 		{listLimit, "queue list --error denied"}, {listLimit, "queue list --error nothing-like-it"}, {listLimit, "queue list --older 1d"},
 		{listLimit, "queue list --file report --state waiting,failed,held"}, {listLimit, "queue list --file report"}, {listLimit, "queue list --file rare-name.xls"},

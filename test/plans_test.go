@@ -28,6 +28,11 @@ var largeTables = []string{"mails", "parts", "recipients", "links", "link_parts"
 // wholeReads are the statements that read all of something on purpose: a part of
 // each, and why.
 var wholeReads = map[string]string{
+	`SELECT COUNT(*), CAST(COALESCE(SUM(size), 0) AS BIGINT) FROM blobs`:                      "store stats, and once an hour in the background",
+	`SELECT COUNT(*) FROM links`:                                                              "store stats, and once an hour in the background",
+	`SELECT COUNT(*) FROM mails`:                                                              "once an hour in the background",
+	`SELECT COUNT(*), CAST(COALESCE(SUM(size), 0) AS BIGINT), CAST(COALESCE(SUM(skeleton_s`:   "store stats",
+	`SELECT COUNT(*), CAST(COALESCE(SUM(size), 0) AS BIGINT) FROM parts WHERE linked = 1`:     "store stats",
 	`SELECT COUNT(*) FROM tally_contents`:                                                     "once at the start, in the background; it has a bound",
 	`SELECT fp.mail FROM parts fp WHERE fp.linked = 1 AND LOWER(fp.name) LIKE`:                "a part of a name, in an index that has the names",
 	`SELECT u.job FROM uploads u WHERE u.done = 0 AND LOWER(u.wanted) LIKE LOWER($1)`:         "a part of a path, in an index of those that are open",
