@@ -45,6 +45,43 @@ var (
 	flagPattern   = regexp.MustCompile(`(?:^|[\s\[])(--[a-z][a-z-]*)`)
 )
 
+var (
+	inlineTest = regexp.MustCompile("`go test [^`]*-(?:run|bench) ([A-Z][a-zA-Z]+)[^`]*`")
+	inlineMake = regexp.MustCompile("`make ([a-z][a-z-]*)[^`]*`")
+)
+
+func TestDocumentsNameTestsAndTargetsThatExist(t *testing.T) {
+	makefile := mustRead(t, filepath.Join(root, "Makefile"))
+	tests, targets := 0, 0
+	for _, name := range allDocuments(t) {
+		text := strings.Join(strings.Fields(mustRead(t, filepath.Join(root, name))), " ")
+		for _, m := range inlineTest.FindAllStringSubmatch(text, -1) {
+			if tests++; m[1] != "NAME" && !hasTest(t, regexp.MustCompile(`\./[a-z/]+`).FindString(m[0]), m[1]) {
+				t.Errorf("%s: there is no test for %s", name, m[0])
+			}
+		}
+		for _, m := range inlineMake.FindAllStringSubmatch(text, -1) {
+			if targets++; !strings.Contains(makefile, "\n"+m[1]+":") {
+				t.Errorf("%s: there is no target for %s", name, m[0])
+			}
+		}
+	}
+	if tests < 5 || targets < 5 {
+		t.Errorf("only %d tests and %d targets were found", tests, targets)
+	}
+}
+
+// hasTest tells whether a package has a test or benchmark with a name in its own.
+func hasTest(t *testing.T, folder, name string) bool {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(root, folder, "*_test.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	is := regexp.MustCompile(`(?m)^func (?:Test|Benchmark)\w*` + name)
+	return slices.ContainsFunc(files, func(f string) bool { return is.MatchString(mustRead(t, f)) })
+}
+
 // helps remembers what commands say of themselves.
 type helps map[string]string
 

@@ -145,7 +145,7 @@ func (d *document) prometheus(text string) {
 }
 
 // cronLine is a line of /etc/cron.d.
-var cronLine = regexp.MustCompile(`^(?:(?:\*|[0-9]+)(?:[-,/][0-9]+)* +){5}root +(\S.*)$`)
+var cronLine = regexp.MustCompile(`^(?:(?:\*|[0-5]?[0-9])(?:[-,/][0-5]?[0-9])* +){5}root +(\S.*)$`)
 
 func (d *document) scheduled(text string) {
 	d.t.Helper()

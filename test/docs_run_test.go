@@ -208,13 +208,19 @@ func (d *document) said() string {
 	return all.String()
 }
 
+// intoForce are commands that put a configuration into force.
+var intoForce = regexp.MustCompile(`systemctl (?:enable --now|start|restart|reload) cloakroom`)
+
 // commands runs commands in one shell, and looks how each of them ends.
 func (d *document) commands(text string) {
 	d.t.Helper()
-	if !strings.Contains(text, "systemctl") {
+	if !intoForce.MatchString(text) {
 		d.settle()
 	}
 	d.ran = d.h.shell(text)
+	if intoForce.MatchString(text) {
+		d.stale = false
+	}
 	for _, r := range d.ran {
 		allowed := []int{0}
 		for _, c := range d.codes {

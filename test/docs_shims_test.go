@@ -45,8 +45,9 @@ exec BINARY "$@"`,
 [ "$1 $2" = "-u cloakroom" ] || exit 64
 case "$3" in -n) exec tail -n "$4" DIR/var/log/cloakroom.log ;; -g) exec grep -E -- "$4" DIR/var/log/cloakroom.log ;; esac
 exit 64`,
-	// The real ones; but what they have written counts as old: Postfix's programs read
-	// a file that is younger than two seconds again until it is not.
+	// The real ones; but what they have written counts as old, as Postfix's programs read
+	// a file that is younger than two seconds again until it is not, and a reload is over
+	// when Postfix says so.
 	"postconf": settled, "postfix": settled,
 	// Packages are not installed on this machine (deb_test.go does, into a folder):
 	// that it is a package is looked at, and the service restarted as its scripts do.
@@ -64,13 +65,19 @@ exec REALMAKE -C ROOT -n "$@" >/dev/null`,
 	"editor": `[ -w "$1" ]`,
 	// All is run by root here.
 	"sudo": `exec "$@"`,
-	// Where they are not on this machine: that JSON comes is all that is looked at.
+	// These need not be on this machine; then what they are given is all that is looked at.
+	"curl":    `REALCURL [ "$1 $2 $3" = "-L -OJ -d" ]`,
 	"jq":      `REALJQ [ "$(head -c 1)" = "{" ]`,
 	"sqlite3": `REALSQLITE [ -s "$1" ]`,
 }
 
+// settled is for commands of Postfix.
 const settled = `old() { touch -d "1 minute ago" "$MAIL_CONFIG"/ma*.cf; }
-old; POSTFIX/${0##*/} "$@"; code=$?; old; exit $code`
+reloads() { grep -c "master.*: reload -- version" "$MAIL_CONFIG/../log"; }
+before=$(reloads); old; POSTFIX/${0##*/} "$@"; code=$?; old
+[ "${0##*/} $1" = "postfix reload" ] || exit $code
+for wait in 1 2 3 4 5 6 7 8 9; do [ "$(reloads)" = "$before" ] || exit $code; sleep 0.$wait; done
+exit $code`
 
 // installShims writes them, and makes the environment in which they are found.
 func (h *host) installShims(ctx context.Context) {
@@ -89,7 +96,11 @@ func (h *host) installShims(ctx context.Context) {
 		}
 		return ""
 	}
-	keyscan, _ := exec.LookPath("ssh-keyscan")
+	sftp, err := h.sshd.SFTP(ctx, "") // beside which the other commands of OpenSSH are
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	openssh := filepath.Dir(sftp.Args[0])
 	realMake, _ := exec.LookPath("make")
 	checkout, err := filepath.Abs(root)
 	if err != nil {
@@ -97,7 +108,7 @@ func (h *host) installShims(ctx context.Context) {
 	}
 	deb := buildDeb(h.t, "v1.0.0")
 	words := strings.NewReplacer("DIR", h.dir, "BINARY", binary, "POSTFIX", commands, "SENDMAIL", filepath.Join(h.sendmail.Folder(), "etc"), "RESOLVER", h.dns.Addr,
-		"DEB", deb, "REALMAKE", realMake, "ROOT", checkout, "KEYSCAN", keyscan, "REALJQ", really("jq"), "REALSQLITE", really("sqlite3"))
+		"DEB", deb, "REALMAKE", realMake, "ROOT", checkout, "KEYSCAN", filepath.Join(openssh, "ssh-keyscan"), "REALCURL", really("curl"), "REALJQ", really("jq"), "REALSQLITE", really("sqlite3"))
 	files := map[string]string{"ask": fmt.Sprintf("printf '%%s\\n' \"$PWD $*\" >%[1]s/ask; read -r code said <%[1]s/answer; echo \"$said\"; exit \"$code\"", h.dir)}
 	for name, script := range shims {
 		files[name] = words.Replace(script)
@@ -118,7 +129,7 @@ func (h *host) installShims(ctx context.Context) {
 			h.t.Fatal(err)
 		}
 	}
-	path := strings.Join([]string{filepath.Join(h.dir, "bin"), commands, filepath.Dir(tools.M4), os.Getenv("PATH")}, ":")
+	path := strings.Join([]string{filepath.Join(h.dir, "bin"), commands, filepath.Dir(tools.M4), os.Getenv("PATH"), openssh}, ":")
 	libraries := map[string]string{}
 	for _, v := range append(env, tools.Env...) { // of both
 		name, value, _ := strings.Cut(v, "=")

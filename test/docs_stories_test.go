@@ -19,6 +19,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -76,7 +77,7 @@ func readmeStory(d *document) {
 	}
 	h.token = strings.TrimPrefix(links(got)[0], "http://"+h.web+"/d/")
 	d.next("What it does to a mail")
-	if !hasFile(d.t, filepath.Join(h.etc(), "plans.pdf"), pdf) {
+	if _, err := exec.LookPath("curl"); (err == nil || os.Getenv("CI") == "true") && !hasFile(d.t, filepath.Join(h.etc(), "plans.pdf"), pdf) {
 		d.t.Error("curl did not fetch the file")
 	}
 
@@ -341,6 +342,8 @@ func vaultStory(d *document) {
 	const server = "Preparing OpenSSH"
 	d.next(server)
 	d.next(server)
+	// As the user it runs as, the document says.
+	h.must(fmt.Sprintf("chown %d vault_key vault_key.pub vault_known_hosts", os.Getuid()))
 	key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(mustRead(d.t, filepath.Join(h.etc(), "vault_key.pub"))))
 	if err == nil {
 		err = h.sshd.Authorize(key)
