@@ -17,10 +17,10 @@ import (
 	"cloakroom/ledger"
 )
 
-// newest is how many links are looked at first for a filter by a part of a file's
+// newest are how many links are looked at first for a filter by a part of a file's
 // name: an index can only be read from end to end for that, and what many files
 // are called is soon found without it.
-const newest = 5_000
+var newest = []int{5_000, 50_000}
 
 // fewMails is up to how many mails of a filter are looked at one by one: beyond
 // that as many are among the newest that looking there is as quick.
@@ -29,13 +29,15 @@ const fewMails = 20_000
 // List returns links, newest first.
 func (l *Links) List(ctx context.Context, f Filter) ([]Row, error) {
 	if f.Limit > 0 && f.Mails.ByPartOfName() {
-		since, err := l.newestSince(ctx)
-		if err != nil {
-			return nil, err
-		}
-		rows, err := l.inOrder(ctx, f, since)
-		if err != nil || len(rows) == f.Limit {
-			return rows, err
+		for _, n := range newest {
+			since, err := l.newestSince(ctx, n)
+			if err != nil {
+				return nil, err
+			}
+			rows, err := l.inOrder(ctx, f, since)
+			if err != nil || since == 0 || len(rows) == f.Limit {
+				return rows, err
+			}
 		}
 	}
 	near, few, err := l.near(ctx, &f)
@@ -92,8 +94,8 @@ func (l *Links) inOrder(ctx context.Context, f Filter, since int64) ([]Row, erro
 	return l.rows(ctx, `SELECT `+rowColumns+joined+c.String()+order+limited(&c, f.Limit), &c)
 }
 
-// newestSince is when the oldest of the newest links was made.
-func (l *Links) newestSince(ctx context.Context) (int64, error) {
+// newestSince is when the oldest of the newest links was made, 0 if there are fewer.
+func (l *Links) newestSince(ctx context.Context, newest int) (int64, error) {
 	var at int64
 	err := l.db.Read().QueryRowContext(ctx, `SELECT created FROM links ORDER BY created DESC LIMIT 1 OFFSET $1`, newest).Scan(&at)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) { // there are fewer
