@@ -64,7 +64,7 @@ func (s *Server) queue(r *http.Request, f *frame) (string, any, error) {
 	}
 	after := jobs.Cursor{Key: q.Get("after")}
 	if ms, err := strconv.ParseInt(q.Get("at"), 10, 64); err == nil {
-		after.Created = time.UnixMilli(ms)
+		after.Due = time.UnixMilli(ms)
 	} else {
 		after = jobs.Cursor{}
 	}
@@ -76,7 +76,7 @@ func (s *Server) queue(r *http.Request, f *frame) (string, any, error) {
 		found = found[:pageRows]
 		next := jobs.Next(&found[pageRows-1])
 		q.Set("after", next.Key)
-		q.Set("at", strconv.FormatInt(next.Created.UnixMilli(), 10))
+		q.Set("at", strconv.FormatInt(next.Due.UnixMilli(), 10))
 		q.Del("did")
 		p.More = "/queue?" + q.Encode()
 	}
@@ -174,7 +174,7 @@ func (s *Server) job(r *http.Request, f *frame) (string, any, error) {
 	state := s.watch.current()
 	p := &jobPage{jobRow: s.jobRow(j, &state), Job: j}
 	if j.Kind == vault.JobKind {
-		p.Upload, err = vault.Get(r.Context(), s.watch.p.DB.Read(), j.Key)
+		p.Upload, _, err = vault.Of(r.Context(), s.watch.p.DB.Read(), j)
 		if err != nil && !errors.Is(err, vault.ErrNoUpload) {
 			return "", nil, err
 		}

@@ -121,10 +121,10 @@ func fill(b *testing.B, path string, links, count int) {
 	}
 	for from := 0; from < count; from += step {
 		numbers := fmt.Sprintf(`WITH RECURSIVE c(n) AS (SELECT %d UNION ALL SELECT n + 1 FROM c WHERE n + 1 < %d) `, from, min(from+step, count))
-		run(b, d, numbers+fmt.Sprintf(`INSERT INTO jobs (key, kind, target, owner, payload, state, attempts, not_before, lease_until, node, fence, last_error, created, since, updated)
+		run(b, d, numbers+fmt.Sprintf(`INSERT INTO jobs (key, kind, target, owner, payload, state, attempts, not_before, lease_until, node, fence, last_error, created, since, updated, due)
 			SELECT 'vault-' || lower(hex(%s)), 'vault', CASE n %% 3 WHEN 0 THEN 'assets' WHEN 1 THEN 'backup' ELSE 'archive' END, printf('user%%d@acmecorp.test', n %% 5000), CAST('{}' AS BLOB),
 			CASE WHEN n %% 50 = 0 THEN 'failed' WHEN n %% 3 = 0 THEN 'waiting' ELSE 'done' END, 1, 0, 0, '', 1, CASE WHEN n %% 50 = 0 THEN 'permission denied' ELSE '' END,
-			%d - (%d - n) * 1000, 0, 0 FROM c`, spread, now, count))
+			%d - (%d - n) * 1000, 0, 0, %d - (%d - n) * 1000 FROM c`, spread, now, count, now, count))
 	}
 	run(b, d, `INSERT INTO job_targets (kind, target, held, failures, probe, probe_at, last_error, changed) SELECT 'vault', column1, 0, 0, '', 0, '', 0 FROM (VALUES ('assets'), ('backup'), ('archive'))`)
 }

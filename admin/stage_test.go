@@ -180,7 +180,7 @@ func (s *stage) upload(key ledger.Key, n int, target string) string {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.commit(func(ctx context.Context, tx db.Tx) error { return vault.Enqueue(ctx, tx, s.jobs, u, j) })
+	s.commit(func(ctx context.Context, tx db.Tx) error { return s.jobs.Enqueue(ctx, tx, j) })
 	return j.Key
 }
 

@@ -181,7 +181,7 @@ func (s *Server) copiesOf(ctx context.Context, m *ledger.Mail) ([]jobRow, error)
 	const ofMail = `key BETWEEN ? AND ? AND key LIKE ?`
 	f := jobs.Filter{Kind: flow.JobCopy, Until: m.Received.Add(copiesWithin), Also: &jobs.Condition{SQL: ofMail, Keys: `SELECT key FROM jobs WHERE ` + ofMail,
 		Args: []any{begin, begin + "g", begin + "%"}}} // g is behind every hex digit
-	found, err := s.watch.p.Jobs.List(ctx, f, jobs.Cursor{Created: m.Received.Add(-time.Minute)}, maxTracedRows)
+	found, err := s.watch.p.Jobs.List(ctx, f, jobs.Cursor{Due: m.Received.Add(-time.Minute)}, maxTracedRows)
 	if err != nil {
 		return nil, err
 	}

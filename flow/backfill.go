@@ -184,15 +184,15 @@ func recordedCopy(record *ledger.Mail, p *ledger.Part, owner *policy.Recipient, 
 func (m *Mail) forgetKnown(ctx context.Context, out *Backfilled) error {
 	var left []spaceCopy
 	for _, k := range m.vaulted {
-		_, err := vault.Get(ctx, m.engine.DB.Read(), k.upload.Key())
+		known, err := vault.Known(ctx, m.engine.DB.Read(), k.upload.Key())
 		switch {
-		case err == nil:
+		case err != nil:
+			return err
+		case known:
 			out.There++
-		case errors.Is(err, vault.ErrNoUpload):
+		default:
 			left = append(left, k)
 			out.Uploads = append(out.Uploads, k.upload)
-		default:
-			return err
 		}
 	}
 	m.vaulted = left
@@ -212,14 +212,14 @@ func (m *Mail) commitBackfill(ctx context.Context) error {
 	for _, j := range uploads {
 		entry = append(entry, db.Fact{Kind: "job", Data: j})
 	}
-	used, queue, vaulted, now := m.backfillRefs(), m.engine.Jobs, m.vaulted, m.engine.Now()
+	used, queue, now := m.backfillRefs(), m.engine.Jobs, m.engine.Now()
 	err = m.engine.DB.Commit(ctx, entry, func(ctx context.Context, tx db.Tx) error {
 		for _, ref := range used {
 			if err := sisa.Use(ctx, tx, ref.SHA256, ref.Size, now); err != nil {
 				return err
 			}
 		}
-		return enqueueUploads(ctx, tx, queue, vaulted, uploads)
+		return enqueueAll(ctx, tx, queue, uploads)
 	})
 	if err != nil {
 		return fmt.Errorf("record uploads: %w", err)
@@ -229,9 +229,9 @@ func (m *Mail) commitBackfill(ctx context.Context) error {
 	return m.storeBackfill(ctx)
 }
 
-func enqueueUploads(ctx context.Context, tx db.Tx, queue *jobs.Store, vaulted []spaceCopy, uploads []jobs.Job) error {
-	for i, j := range uploads {
-		if err := vault.Enqueue(ctx, tx, queue, &vaulted[i].upload, j); err != nil {
+func enqueueAll(ctx context.Context, tx db.Tx, queue *jobs.Store, all []jobs.Job) error {
+	for _, j := range all {
+		if err := queue.Enqueue(ctx, tx, j); err != nil {
 			return err
 		}
 	}

@@ -110,7 +110,7 @@ func (m *Mail) keep(ctx context.Context, header []message.HeaderEdit) (sisa.Gran
 		return sisa.Grant{}, about(TroubleStore, err)
 	}
 	m.copied = len(copies) > 0
-	issued, err := m.commit(ctx, copies, uploads)
+	issued, err := m.commit(ctx, append(copies, uploads...))
 	if err != nil {
 		return sisa.Grant{}, err
 	}

@@ -15,7 +15,6 @@ import (
 	"cloakroom/message"
 	"cloakroom/sisa"
 	"cloakroom/sisa/blob"
-	"cloakroom/vault"
 )
 
 // inlineSkeleton is up to how many compressed bytes the skeleton of a mail is
@@ -136,16 +135,16 @@ func (m *Mail) storeSkeleton(ctx context.Context) error {
 
 // commit writes record, references and link in one transaction: the point of
 // no return. A mail that has its record already gets its own link again.
-func (m *Mail) commit(ctx context.Context, copies, uploads []jobs.Job) (sisa.Grant, error) {
+func (m *Mail) commit(ctx context.Context, work []jobs.Job) (sisa.Grant, error) {
 	record, key, wish := m.record, m.engine.LinkKey, m.wish()
-	used, queue, vaulted := m.references(), m.engine.Jobs, m.vaulted
+	used, queue := m.references(), m.engine.Jobs
 	link := new(sisa.Grant)
 	entry := db.Entry{{Kind: "mail", Data: record}}
 	if len(m.taken) > 0 {
 		entry = append(entry, db.Fact{Kind: "link", Data: link})
 	}
-	for _, j := range slices.Concat(copies, uploads) {
-		entry = append(entry, db.Fact{Kind: "job", Data: j})
+	for i := range work {
+		entry = append(entry, db.Fact{Kind: "job", Data: &work[i]})
 	}
 	err := m.engine.DB.Commit(ctx, entry, func(ctx context.Context, tx db.Tx) error {
 		existed, err := ledger.Put(ctx, tx, record)
@@ -159,15 +158,8 @@ func (m *Mail) commit(ctx context.Context, copies, uploads []jobs.Job) (sisa.Gra
 				return err
 			}
 		}
-		for _, c := range copies {
-			if err := queue.Enqueue(ctx, tx, c); err != nil {
-				return err
-			}
-		}
-		for i, j := range uploads {
-			if err := vault.Enqueue(ctx, tx, queue, &vaulted[i].upload, j); err != nil {
-				return err
-			}
+		if err := enqueueAll(ctx, tx, queue, work); err != nil {
+			return err
 		}
 		if len(wish.Parts) == 0 {
 			return nil
@@ -180,7 +172,7 @@ func (m *Mail) commit(ctx context.Context, copies, uploads []jobs.Job) (sisa.Gra
 		return sisa.Grant{}, about(TroubleDatabase, fmt.Errorf("record the mail: %w", err))
 	}
 	now := m.engine.Now()
-	if slices.ContainsFunc(slices.Concat(copies, uploads), func(j jobs.Job) bool { return !j.NotBefore.After(now) }) {
+	if slices.ContainsFunc(work, func(j jobs.Job) bool { return !j.NotBefore.After(now) }) {
 		queue.Wake() // what is due later is found in time anyway
 	}
 	return *link, nil

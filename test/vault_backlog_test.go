@@ -112,8 +112,8 @@ func TestALongQueueCostsNoMemory(t *testing.T) {
 	db.SetMaxOpenConns(1) // the temporary table is the connection's
 	for _, statement := range []string{
 		`CREATE TEMP TABLE n AS WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < ` + strconv.Itoa(backlog) + `) SELECT i FROM c`,
-		`INSERT INTO uploads SELECT job || '-' || i, target, sha256, size, mail, owner, wanted || i, path, sent, done FROM uploads, n`,
-		`INSERT INTO jobs SELECT key || '-' || i, kind, target, owner, payload, 'waiting', 0, not_before, 0, node, 0, '', created, since, updated FROM jobs, n`,
+		`INSERT INTO jobs SELECT key || '-' || i, kind, target, owner, payload, 'waiting', 0, not_before, 0, node, 0, '', created, since, updated,
+			due, label || i, sha256, size, 0 FROM jobs, n`,
 	} {
 		if _, err := db.Exec(statement); err != nil {
 			t.Fatal(err)

@@ -161,7 +161,7 @@ func (p *progress) write(ctx context.Context, d *db.DB, log *slog.Logger) {
 		}
 		err := d.Commit(ctx, nil, func(ctx context.Context, tx db.Tx) error {
 			for job, sent := range now {
-				if _, err := tx.ExecContext(ctx, `UPDATE uploads SET sent = $2 WHERE job = $1 AND done = 0`, job, sent); err != nil {
+				if _, err := tx.ExecContext(ctx, `UPDATE jobs SET sent = $2 WHERE key = $1 AND state = 'running'`, job, sent); err != nil {
 					return err
 				}
 			}

@@ -1,15 +1,16 @@
 package vault
 
-// Uploads: what is to be put where, and what was. A row stands beside its job,
-// which says how the work goes; the row outlives the job.
+// Uploads: what is to be put where, and what was. Before it is made an upload is
+// its job, so that the mail path writes one row; what was made outlives the job.
 
 import (
+	"cmp"
 	"context"
-	"database/sql"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"cloakroom/internal/db"
@@ -22,11 +23,9 @@ const JobKind = "vault"
 
 // Migrations make the table of this package.
 //
-//	uploads_sha   whether a blob is still needed; where a target has it already
-//	uploads_open  what is to be done, by its path
+//	uploads_sha   where a target has a blob already
 //
-// A mail's uploads are found by their jobs' keys, which begin with the mail's:
-// an index less to write in the mail path.
+// A mail's uploads are found by their jobs' keys, which begin with the mail's.
 var Migrations = []db.Migration{{Name: "vault-1", SQL: `
 CREATE TABLE uploads (
 	job TEXT PRIMARY KEY,
@@ -46,11 +45,31 @@ CREATE INDEX uploads_mail ON uploads (mail);
 DROP INDEX uploads_mail;
 `}, {Name: "vault-3", SQL: `
 CREATE INDEX uploads_open ON uploads (LOWER(wanted), job) WHERE done = 0;
+`}, {Name: "vault-4", SQL: `
+UPDATE jobs SET due = created, label = u.wanted, sha256 = u.sha256, size = u.size, sent = u.sent FROM uploads u WHERE u.job = jobs.key;
+DROP INDEX uploads_sha;
+DROP INDEX uploads_open;
+ALTER TABLE uploads RENAME TO uploads_before;
+CREATE TABLE uploads (
+	job TEXT PRIMARY KEY,
+	target TEXT NOT NULL,
+	sha256 BYTEA NOT NULL,
+	size BIGINT NOT NULL,
+	mail BYTEA NOT NULL,
+	owner TEXT NOT NULL,
+	wanted TEXT NOT NULL,
+	path TEXT NOT NULL,
+	done BIGINT NOT NULL
+);
+INSERT INTO uploads (job, target, sha256, size, mail, owner, wanted, path, done)
+	SELECT job, target, sha256, size, mail, owner, wanted, path, done FROM uploads_before WHERE done > 0 ORDER BY job;
+DROP TABLE uploads_before;
+CREATE INDEX uploads_sha ON uploads (sha256, target, done);
 `}}
 
 // Needed is the SQL condition that a blob, whose hash is $1, waits for its
 // upload: a collector must leave it.
-const Needed = `EXISTS (SELECT 1 FROM uploads u JOIN jobs j ON j.key = u.job WHERE u.sha256 = $1 AND j.state <> 'done')`
+const Needed = `EXISTS (SELECT 1 FROM jobs j WHERE j.sha256 = $1 AND j.state <> 'done')`
 
 // Upload is one file for one space.
 type Upload struct {
@@ -91,31 +110,20 @@ func (u *Upload) Key() string {
 // keysOf is how the keys of a mail's jobs begin.
 func keysOf(mail ledger.Key) string { return JobKind + "-" + mail.String()[:16] + "-" }
 
-// ofMail is the SQL condition that an upload is of the mail $1, whose keys lie
-// between $2 and $3.
-const ofMail = `job BETWEEN $2 AND $3 AND mail = $1`
-
-// keyRange are the arguments of ofMail.
-func keyRange(mail ledger.Key) []any { return []any{mail[:], keysOf(mail), keysOf(mail) + "g"} } // behind every hex digit
+// keyRange are the keys between which those of a mail's uploads lie.
+func keyRange(mail ledger.Key) (from, to string) {
+	begin := keysOf(mail)
+	return begin, begin + "g" // behind every hex digit
+}
 
 // Job is the upload's job, due after a delay from now.
 func (u *Upload) Job(notBefore time.Time) (jobs.Job, error) {
-	payload, err := json.Marshal(u.About)
+	payload, err := json.Marshal(&u.About)
 	if err != nil {
 		return jobs.Job{}, fmt.Errorf("upload of part %d: %w", u.About.Part, err)
 	}
-	return jobs.Job{Key: u.Key(), Kind: JobKind, Target: u.Target, Owner: u.Owner, Payload: payload, NotBefore: notBefore}, nil
-}
-
-// Enqueue records the upload with its job in the caller's transaction. What is
-// recorded already stays as it is.
-func Enqueue(ctx context.Context, tx db.Tx, queue *jobs.Store, u *Upload, j jobs.Job) error {
-	if err := queue.Enqueue(ctx, tx, j); err != nil {
-		return err
-	}
-	q := Queued{Job: j.Key, Target: u.Target, SHA256: u.SHA256, Size: u.Size, Mail: u.About.Mail, Owner: u.Owner, Wanted: u.Path}
-	db.Also(ctx, db.Fact{Kind: factQueued, Data: q})
-	return insert(ctx, tx, &q)
+	return jobs.Job{Key: u.Key(), Kind: JobKind, Target: u.Target, Owner: u.Owner, Payload: payload, NotBefore: notBefore,
+		Label: u.Path, Blob: u.SHA256[:], Size: u.Size}, nil
 }
 
 // Record is an upload as it stands.
@@ -132,72 +140,111 @@ type Record struct {
 	Done   time.Time
 }
 
-const recordColumns = `job, target, sha256, size, mail, owner, wanted, path, sent, done`
-
 // ErrNoUpload is returned for a job that uploads nothing.
 var ErrNoUpload = errors.New("no such upload")
 
-// Get reads the upload of a job. ErrNoUpload.
-func Get(ctx context.Context, q db.Tx, job string) (*Record, error) {
-	r, err := scan(q.QueryRowContext(ctx, `SELECT `+recordColumns+` FROM uploads WHERE job = $1`, job))
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, fmt.Errorf("%w: %s", ErrNoUpload, job)
+// Open is the upload of a job, and what it is about, while it is not made.
+// ErrNoUpload.
+func Open(j *jobs.Job) (*Record, *About, error) {
+	var about About
+	if err := json.Unmarshal(j.Payload, &about); err != nil {
+		return nil, nil, fmt.Errorf("payload: %w", err)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("read upload %s: %w", job, err)
+	if len(j.Blob) != len(ledger.Hash{}) {
+		return nil, &about, fmt.Errorf("%w: job %s names no content", ErrNoUpload, j.Key)
 	}
-	return r, nil
+	return &Record{Job: j.Key, Target: j.Target, SHA256: ledger.Hash(j.Blob), Size: j.Size, Mail: about.Mail, Owner: j.Owner, Wanted: j.Label, Sent: j.Sent}, &about, nil
 }
 
-// Forget deletes the row of an upload that will not be made; one that was made
-// stays.
-func Forget(ctx context.Context, tx db.Tx, job string) error {
-	if _, err := tx.ExecContext(ctx, `DELETE FROM uploads WHERE job = $1 AND done = 0`, job); err != nil {
-		return fmt.Errorf("forget upload %s: %w", job, err)
+// Of is the upload of a job as it stands, and what it is about. ErrNoUpload.
+func Of(ctx context.Context, q db.Tx, j *jobs.Job) (*Record, *About, error) {
+	r, about, err := Open(j)
+	if err != nil || j.State != jobs.Done {
+		return r, about, err
 	}
-	return nil
+	made, err := list(ctx, q, `WHERE job = $1`, j.Key)
+	if err == nil && len(made) == 1 {
+		r = &made[0]
+	}
+	return r, about, err
+}
+
+// Known tells whether the upload of a job was made, or is to be made.
+func Known(ctx context.Context, q db.Tx, job string) (bool, error) {
+	var n int
+	err := q.QueryRowContext(ctx, `SELECT (SELECT COUNT(*) FROM jobs WHERE key = $1) + (SELECT COUNT(*) FROM uploads WHERE job = $1)`, job).Scan(&n)
+	if err != nil {
+		return false, fmt.Errorf("look for upload %s: %w", job, err)
+	}
+	return n > 0, nil
+}
+
+// jobsOf are the jobs that are to make, or made, a mail's uploads.
+func jobsOf(ctx context.Context, q db.Tx, mail ledger.Key) ([]jobs.Job, error) {
+	from, to := keyRange(mail)
+	found, err := jobs.Between(ctx, q, from, to)
+	if err != nil {
+		return nil, fmt.Errorf("uploads of mail %s: %w", mail, err)
+	}
+	return slices.DeleteFunc(found, func(j jobs.Job) bool {
+		_, about, err := Open(&j)
+		return err != nil || about.Mail != mail
+	}), nil
 }
 
 // ForgetMail deletes the rows of a mail's uploads, and their jobs.
 func ForgetMail(ctx context.Context, tx db.Tx, mail ledger.Key) error {
-	for _, text := range []string{
-		`DELETE FROM jobs WHERE key IN (SELECT job FROM uploads WHERE ` + ofMail + `)`,
-		`DELETE FROM uploads WHERE ` + ofMail,
-	} {
-		if _, err := tx.ExecContext(ctx, text, keyRange(mail)...); err != nil {
+	open, err := jobsOf(ctx, tx, mail)
+	if err != nil {
+		return err
+	}
+	for _, j := range open {
+		if _, err := tx.ExecContext(ctx, `DELETE FROM jobs WHERE key = $1`, j.Key); err != nil {
 			return fmt.Errorf("uploads of mail %s: %w", mail, err)
 		}
+	}
+	from, to := keyRange(mail)
+	if _, err := tx.ExecContext(ctx, `DELETE FROM uploads WHERE `+ofMail, mail[:], from, to); err != nil {
+		return fmt.Errorf("uploads of mail %s: %w", mail, err)
 	}
 	return nil
 }
 
 // UnderWay counts a mail's uploads that a worker has taken.
-func UnderWay(ctx context.Context, tx db.Tx, mail ledger.Key) (int, error) {
-	var n int
-	err := tx.QueryRowContext(ctx, `SELECT COUNT(*) FROM jobs WHERE state = 'running' AND key IN (SELECT job FROM uploads WHERE `+ofMail+`)`,
-		keyRange(mail)...).Scan(&n)
-	if err != nil {
-		return 0, fmt.Errorf("uploads of mail %s: %w", mail, err)
+func UnderWay(ctx context.Context, tx db.Tx, mail ledger.Key) (n int, err error) {
+	open, err := jobsOf(ctx, tx, mail)
+	for _, j := range open {
+		if j.State == jobs.Running {
+			n++
+		}
 	}
-	return n, nil
+	return n, err
 }
 
-// PathContains chooses the jobs of uploads whose path, as it was asked for,
-// contains a text, in whatever case. Where only jobs are asked for that are not
-// done, an index knows the paths.
-func PathContains(part string, open bool) *jobs.Condition {
-	const contains = `LOWER(u.wanted) LIKE LOWER(?) ESCAPE '\'`
-	c := &jobs.Condition{Args: []any{jobs.Containing(part)}, SQL: `EXISTS (SELECT 1 FROM uploads u WHERE u.job = key AND ` + contains + `)`}
-	if open {
-		c.Keys = `SELECT u.job FROM uploads u WHERE u.done = 0 AND ` + contains
-	}
-	return c
-}
-
-// OfMail lists the uploads of a mail.
+// OfMail lists the uploads of a mail: those that were made, and those whose jobs
+// are not done.
 func OfMail(ctx context.Context, q db.Tx, mail ledger.Key) ([]Record, error) {
-	return list(ctx, q, `WHERE `+ofMail+` ORDER BY target, wanted`, keyRange(mail)...)
+	from, to := keyRange(mail)
+	out, err := list(ctx, q, `WHERE `+ofMail, mail[:], from, to)
+	if err != nil {
+		return nil, err
+	}
+	open, err := jobsOf(ctx, q, mail)
+	if err != nil {
+		return nil, err
+	}
+	for i := range open {
+		if r, _, err := Open(&open[i]); err == nil && !slices.ContainsFunc(out, func(made Record) bool { return made.Job == r.Job }) {
+			out = append(out, *r)
+		}
+	}
+	slices.SortFunc(out, func(a, b Record) int { return cmp.Or(cmp.Compare(a.Target, b.Target), cmp.Compare(a.Wanted, b.Wanted)) })
+	return out, nil
 }
+
+// ofMail is the SQL condition that an upload that was made is of the mail $1,
+// whose keys lie between $2 and $3.
+const ofMail = `job BETWEEN $2 AND $3 AND mail = $1`
 
 // maxElsewhere is how many other places of the same content are tried as the
 // source of a copy.
@@ -205,47 +252,37 @@ const maxElsewhere = 3
 
 // elsewhere lists where a target has the content already, latest first.
 func elsewhere(ctx context.Context, q db.Tx, r *Record) ([]Record, error) {
-	return list(ctx, q, `WHERE sha256 = $1 AND target = $2 AND done > 0 AND job <> $3 ORDER BY done DESC LIMIT $4`,
+	return list(ctx, q, `WHERE sha256 = $1 AND target = $2 AND job <> $3 ORDER BY done DESC LIMIT $4`,
 		r.SHA256[:], r.Target, r.Job, maxElsewhere)
 }
 
 func list(ctx context.Context, q db.Tx, where string, args ...any) ([]Record, error) {
-	rows, err := q.QueryContext(ctx, `SELECT `+recordColumns+` FROM uploads `+where, args...)
+	rows, err := q.QueryContext(ctx, `SELECT job, target, sha256, size, mail, owner, wanted, path, done FROM uploads `+where, args...)
 	if err != nil {
 		return nil, fmt.Errorf("list uploads: %w", err)
 	}
 	defer rows.Close()
 	var out []Record
 	for rows.Next() {
-		r, err := scan(rows)
-		if err != nil {
+		var r Record
+		var sum, mail []byte
+		var done int64
+		if err := rows.Scan(&r.Job, &r.Target, &sum, &r.Size, &mail, &r.Owner, &r.Wanted, &r.Path, &done); err != nil {
 			return nil, fmt.Errorf("list uploads: %w", err)
 		}
-		out = append(out, *r)
+		copy(r.SHA256[:], sum)
+		copy(r.Mail[:], mail)
+		r.Sent, r.Done = r.Size, time.UnixMilli(done)
+		out = append(out, r)
 	}
 	return out, rows.Err()
 }
 
-func scan(row interface{ Scan(...any) error }) (*Record, error) {
-	var r Record
-	var sum, mail []byte
-	var done int64
-	if err := row.Scan(&r.Job, &r.Target, &sum, &r.Size, &mail, &r.Owner, &r.Wanted, &r.Path, &r.Sent, &done); err != nil {
-		return nil, err
-	}
-	copy(r.SHA256[:], sum)
-	copy(r.Mail[:], mail)
-	if done > 0 {
-		r.Done = time.UnixMilli(done)
-	}
-	return &r, nil
-}
-
 // finish notes where the file lies now.
-func finish(path string, job string, now time.Time) jobs.Effect {
+func finish(r *Record, path string, now time.Time) jobs.Effect {
 	return func(ctx context.Context, tx db.Tx) error {
-		made := Made{Job: job, Path: path, At: now}
+		made := Made{Job: r.Job, Path: path, At: now, Target: r.Target, SHA256: r.SHA256, Size: r.Size, Mail: r.Mail, Owner: r.Owner, Wanted: r.Wanted}
 		db.Also(ctx, db.Fact{Kind: factMade, Data: made})
-		return update(ctx, tx, &made)
+		return insert(ctx, tx, &made)
 	}
 }

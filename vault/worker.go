@@ -71,16 +71,9 @@ func (w *Worker) Parallel(target string) int {
 
 // Handle works one job.
 func (w *Worker) Handle(ctx context.Context, j jobs.Job) (jobs.Effect, error) {
-	var about About
-	if err := json.Unmarshal(j.Payload, &about); err != nil {
-		return nil, jobs.Permanent(fmt.Errorf("payload: %w", err))
-	}
-	r, err := Get(ctx, w.DB.Read(), j.Key)
-	if errors.Is(err, ErrNoUpload) {
-		return nil, jobs.Permanent(err)
-	}
+	r, about, err := Open(&j)
 	if err != nil {
-		return nil, err
+		return nil, jobs.Permanent(err)
 	}
 	t := w.Targets[r.Target]
 	if t == nil {
@@ -96,14 +89,14 @@ func (w *Worker) Handle(ctx context.Context, j jobs.Job) (jobs.Effect, error) {
 	start := w.Now()
 	path, how, err := w.place(ctx, t, r, c, attempt(j))
 	if err == nil && about.Sidecar {
-		err = w.sidecar(ctx, t, r, about, path, attempt(j))
+		err = w.sidecar(ctx, t, r, *about, path, attempt(j))
 	}
 	if err != nil {
 		return nil, w.meaning(ctx, j, &namedError{err, r.Wanted})
 	}
 	w.Log.Info("file is in the vault", "queue_id", about.QueueID, "target", r.Target, "owner", r.Owner, "path", path,
 		"bytes", r.Size, "how", how, "ms", w.Now().Sub(start).Milliseconds())
-	return finish(path, r.Job, w.Now()), nil
+	return finish(r, path, w.Now()), nil
 }
 
 // content opens the blob, as fast as the target's bandwidth allows.

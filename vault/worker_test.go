@@ -19,6 +19,8 @@ import (
 
 	"cloakroom/internal/db"
 	"cloakroom/internal/jobs"
+	"cloakroom/ledger"
+	"cloakroom/sisa"
 	"cloakroom/sisa/blob"
 	"cloakroom/vault"
 	"cloakroom/vault/dir"
@@ -74,7 +76,7 @@ func newBench(t *testing.T) *bench {
 		t.Fatal(err)
 	}
 	var err error
-	if b.db, err = db.Open(context.WithoutCancel(t.Context()), db.Options{Path: filepath.Join(folder, "test.db"), Log: log}, slices.Concat(jobs.Migrations, vault.Migrations)...); err != nil {
+	if b.db, err = db.Open(context.WithoutCancel(t.Context()), db.Options{Path: filepath.Join(folder, "test.db"), Log: log}, slices.Concat(ledger.Migrations, sisa.Migrations, jobs.Migrations, vault.Migrations)...); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { b.db.Close() })
@@ -113,7 +115,7 @@ func (b *bench) add(t *testing.T, mail byte, path string, content []byte, sideca
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := b.db.Commit(t.Context(), nil, func(ctx context.Context, tx db.Tx) error { return vault.Enqueue(ctx, tx, b.jobs, u, j) }); err != nil {
+	if err := b.db.Commit(t.Context(), nil, func(ctx context.Context, tx db.Tx) error { return b.jobs.Enqueue(ctx, tx, j) }); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -86,9 +86,10 @@ func newQueueListCmd(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List jobs, oldest first",
-		Long: `Lists jobs, oldest first: id, state, target, owner, file (or recipients of a copy), age, how
-often it was tried, when it is tried next, and the last error. Where there are more than
---limit the last line tells how to see them. What is done is listed with --state done only.`,
+		Long: `Lists jobs, those first that were to be done first: id, state, target, owner, file (or
+recipients of a copy), age, how often it was tried, when it is tried next, and the last error.
+Where there are more than --limit the last line tells how to see them. What is done is listed
+with --state done only.`,
 		Example: `  cloakroom queue list --target assets --state failed,held
   cloakroom queue list --owner bob@acmecorp.com --older 1h
   cloakroom queue list --error "permission denied" --json | jq -r '.jobs[].key'`,

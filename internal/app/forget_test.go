@@ -17,6 +17,7 @@ import (
 	"cloakroom/internal/jobs"
 	"cloakroom/ledger"
 	"cloakroom/sisa"
+	"cloakroom/vault"
 )
 
 func TestForgettingReachesTheQueue(t *testing.T) {
@@ -44,7 +45,15 @@ func TestForgettingReachesTheQueue(t *testing.T) {
 		}
 		return n
 	}
-	upload := jobs.Job{Key: "vault-" + key.String()[:16] + "-1", Kind: "vault", Target: "assets", Owner: "bob@acmecorp.test", Payload: []byte(`{"to": "bob"}`)}
+	var sum []byte
+	if err := s.DB.Read().QueryRow(`SELECT sha256 FROM parts WHERE linked = 1`).Scan(&sum); err != nil {
+		t.Fatal(err)
+	}
+	plan := vault.Upload{Target: "assets", Path: "plan.pdf", SHA256: [32]byte(sum), Owner: "bob@acmecorp.test", About: vault.About{Mail: key}}
+	upload, err := plan.Job(time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	sent := jobs.Job{Key: "copy-" + key.String()[:16] + "-1", Kind: "copy", Payload: []byte(`{}`)}
 	other := jobs.Job{Key: "copy-0000000000000000-1", Kind: "copy", Payload: []byte(`{}`)}
 	err = s.DB.Commit(t.Context(), nil, func(ctx context.Context, tx db.Tx) error {
@@ -56,13 +65,6 @@ func TestForgettingReachesTheQueue(t *testing.T) {
 		return nil
 	})
 	if err != nil {
-		t.Fatal(err)
-	}
-	in(`INSERT INTO uploads (job, target, sha256, size, mail, owner, wanted, path, sent, done) SELECT $1, 'assets', sha256, size, mail,
-		'bob@acmecorp.test', 'plan.pdf', '', 0, 0 FROM parts WHERE linked = 1`, upload.Key)
-
-	var sum []byte
-	if err := s.DB.Read().QueryRow(`SELECT sha256 FROM uploads`).Scan(&sum); err != nil {
 		t.Fatal(err)
 	}
 	place, err := s.Where(t.Context(), [32]byte(sum), quiet)
@@ -87,6 +89,8 @@ func TestForgettingReachesTheQueue(t *testing.T) {
 		t.Errorf("while an upload runs: %+v", r)
 	}
 	in(`UPDATE jobs SET state = 'waiting' WHERE key = $1`, upload.Key)
+	in(`INSERT INTO uploads (job, target, sha256, size, mail, owner, wanted, path, done) VALUES ($1, 'assets', $2, 1, $3, 'bob@acmecorp.test', 'a.pdf', 'a.pdf', 1)`,
+		upload.Key+"0", sum, key[:]) // made before
 	if r := forget(); len(r.Forgotten) != 1 || r.Files.Deleted != 1 {
 		t.Errorf("when it only waits: %+v", r)
 	}

@@ -189,9 +189,8 @@ func (o *office) work() {
 // "about" are times: the journal's own, which are a moment later.
 var (
 	masked = map[string][]string{
-		"jobs":        {"attempts", "not_before", "lease_until", "node", "fence", "since"},
+		"jobs":        {"attempts", "not_before", "lease_until", "node", "fence", "since", "due", "sent"},
 		"job_targets": {"failures", "probe", "probe_at", "last_error", "changed"},
-		"uploads":     {"sent"},
 	}
 	about = map[string][]string{"blobs": {"created", "used"}, "jobs": {"created", "updated"}}
 	// unjournalled are tables that begin anew: sums for `cloakroom report`, which

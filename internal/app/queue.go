@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -53,10 +52,7 @@ func (w *Which) WholeTarget() (kind, target string, ok bool) {
 
 // filters are what the queue is asked for: one for each key.
 func (w *Which) filters() []jobs.Filter {
-	f := jobs.Filter{States: w.States, Kind: w.Kind, Target: w.Target, Owner: strings.ToLower(w.Owner), MinAge: w.Older, Error: w.Error}
-	if w.File != "" {
-		f.Also = vault.PathContains(w.File, len(w.States) > 0 && !slices.Contains(w.States, jobs.Done))
-	}
+	f := jobs.Filter{States: w.States, Kind: w.Kind, Target: w.Target, Owner: strings.ToLower(w.Owner), MinAge: w.Older, Error: w.Error, Label: w.File}
 	if len(w.Keys) == 0 {
 		return []jobs.Filter{f}
 	}
@@ -123,7 +119,7 @@ type JobPage struct {
 	After string `json:"after,omitempty"`
 }
 
-// ListJobs lists jobs, oldest first, behind the one with the key after if that
+// ListJobs lists jobs, those first that were to be done first, behind the one with the key after if that
 // is not "".
 func (s *Store) ListJobs(ctx context.Context, w Which, after string, limit int) (*JobPage, error) {
 	var from jobs.Cursor
@@ -207,16 +203,13 @@ func (s *Store) jobView(ctx context.Context, j *jobs.Job, targets map[targetName
 	}
 	switch j.Kind {
 	case vault.JobKind:
+		out.Size, out.Sent = j.Size, j.Sent
+		if j.State == jobs.Done {
+			out.Sent = j.Size
+		}
 		var about vault.About
 		if err := json.Unmarshal(j.Payload, &about); err == nil {
 			out.File = about.Name
-		}
-		r, err := vault.Get(ctx, s.DB.Read(), j.Key)
-		if err != nil && !errors.Is(err, vault.ErrNoUpload) {
-			return out, err
-		}
-		if err == nil {
-			out.Size, out.Sent = r.Size, r.Sent
 		}
 	case flow.JobCopy:
 		var c flow.Copy
@@ -306,16 +299,12 @@ func (s *Store) ShowJob(ctx context.Context, key string) (*JobDetail, error) {
 }
 
 func (s *Store) uploadDetail(ctx context.Context, d *JobDetail, j *jobs.Job) (ledger.Key, error) {
-	var about vault.About
-	if err := json.Unmarshal(j.Payload, &about); err != nil {
-		return ledger.Key{}, err
-	}
-	r, err := vault.Get(ctx, s.DB.Read(), j.Key)
+	r, about, err := vault.Of(ctx, s.DB.Read(), j)
 	if errors.Is(err, vault.ErrNoUpload) {
 		return about.Mail, nil
 	}
 	if err != nil {
-		return about.Mail, err
+		return ledger.Key{}, err
 	}
 	_, err = s.Blobs.Stat(ctx, r.SHA256)
 	d.Upload = &JobUpload{SHA256: r.SHA256, Wanted: r.Wanted, Path: r.Path, Done: r.Done, Stored: err == nil, Rule: about.Rule, Part: about.Part, Inner: about.Inner}

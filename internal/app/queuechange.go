@@ -10,7 +10,6 @@ import (
 
 	"cloakroom/flow"
 	"cloakroom/internal/config"
-	"cloakroom/internal/db"
 	"cloakroom/internal/jobs"
 	"cloakroom/vault"
 )
@@ -62,7 +61,7 @@ func (s *Store) DropJobs(ctx context.Context, w Which, until time.Time) (*QueueC
 	}
 	return s.each(ctx, w, "dropped", func(ctx context.Context, f jobs.Filter) (int, error) {
 		f.Until = until
-		return s.Jobs.Drop(ctx, f, func(ctx context.Context, tx db.Tx, key string) error { return vault.Forget(ctx, tx, key) })
+		return s.Jobs.Drop(ctx, f)
 	})
 }
 

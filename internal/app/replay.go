@@ -4,6 +4,7 @@ package app
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,11 +27,11 @@ var replays = []func(ctx context.Context, tx db.Tx, r db.Record) (known bool, er
 	hours.Replay,
 }
 
-// replayJob also forgets the upload of a job that was dropped, as the command did.
+// replayJob also uses the blob that a job needs, as the mail did.
 func replayJob(ctx context.Context, tx db.Tx, r db.Record) (known bool, err error) {
 	done, err := jobs.Replay(ctx, tx, r)
-	if err == nil && done.Dropped != "" {
-		err = vault.Forget(ctx, tx, done.Dropped)
+	if err == nil && len(done.Needs) == sha256.Size {
+		err = sisa.Use(ctx, tx, [sha256.Size]byte(done.Needs), done.Size, r.Time)
 	}
 	return done.Known, err
 }

@@ -40,7 +40,7 @@ const (
 
 // Migrations make the whole schema, in order.
 func Migrations() []db.Migration {
-	return slices.Concat(ledger.Migrations, sisa.Migrations, jobs.Migrations, vault.Migrations, hours.Migrations, audit.Migrations, tally.Migrations)
+	return slices.Concat(ledger.Migrations, sisa.Migrations, jobs.Tables, vault.Migrations, jobs.Indexes, hours.Migrations, audit.Migrations, tally.Migrations)
 }
 
 // Store is an open data directory.

@@ -36,8 +36,11 @@ func (s *Store) Where(ctx context.Context, sum [32]byte, log *slog.Logger) (*Pla
 		return nil, err
 	}
 	p := &Place{Place: place, Uploads: []UploadRef{}}
-	rows, err := s.DB.Read().QueryContext(ctx, `SELECT u.job, COALESCE(j.state, 'done'), u.target, u.owner, CASE WHEN u.path = '' THEN u.wanted ELSE u.path END
-		FROM uploads u LEFT JOIN jobs j ON j.key = u.job WHERE u.sha256 = $1 ORDER BY u.target, u.job LIMIT $2`, sum[:], maxListedUploads)
+	rows, err := s.DB.Read().QueryContext(ctx, `SELECT u.job AS job, COALESCE(j.state, 'done') AS state, u.target AS target, u.owner AS owner, u.path AS path
+		FROM uploads u LEFT JOIN jobs j ON j.key = u.job WHERE u.sha256 = $1
+		UNION ALL SELECT w.key, w.state, w.target, w.owner, w.label FROM jobs w
+		WHERE w.sha256 = $1 AND w.state <> 'done' AND NOT EXISTS (SELECT 1 FROM uploads m WHERE m.job = w.key)
+		ORDER BY target, job LIMIT $2`, sum[:], maxListedUploads)
 	if err != nil {
 		return nil, fmt.Errorf("uploads of %x: %w", sum, err)
 	}

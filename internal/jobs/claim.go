@@ -36,16 +36,24 @@ type share struct {
 	down   bool // it takes one job, to find out
 }
 
-// claimJobs takes the jobs of one target that are due. What it picks is
-// materialized: PostgreSQL could otherwise run the inner query again and take
-// more than the limit.
-const claimJobs = `WITH picked AS MATERIALIZED (
-	SELECT key FROM jobs WHERE kind = $1 AND target = $2 AND state = 'waiting' AND not_before <= {now}
-	AND EXISTS (SELECT 1 FROM job_targets t WHERE t.kind = $1 AND t.target = $2 AND t.held = 0 AND t.failures <= $6)
-	ORDER BY not_before LIMIT $3 FOR UPDATE SKIP LOCKED)
+// claimJobs takes the jobs of one target that are due, of those that wait for the
+// first time and of those that wait again. What it picks is materialized:
+// PostgreSQL could otherwise run the inner query again and take more than the
+// limit.
+const claimJobs = `WITH first AS MATERIALIZED (
+	SELECT key, not_before FROM jobs WHERE ` + shelf + ` = 'waiting' AND kind = $1 AND target = $2 AND due <= {now} AND ` + takes + `
+	ORDER BY due LIMIT $3 FOR UPDATE SKIP LOCKED),
+	later AS MATERIALIZED (
+	SELECT key, not_before FROM jobs WHERE kind = $1 AND target = $2 AND state = 'waiting' AND not_before <> due AND not_before <= {now} AND ` + takes + `
+	ORDER BY not_before LIMIT $3 FOR UPDATE SKIP LOCKED),
+	picked AS MATERIALIZED (
+	SELECT key FROM (SELECT key, not_before FROM first UNION ALL SELECT key, not_before FROM later) AS ready ORDER BY not_before LIMIT $3)
 	UPDATE jobs SET state = 'running', attempts = attempts + 1, node = $4, lease_until = {now} + $5, updated = {now},
 	fence = CASE WHEN fence < {now} THEN {now} ELSE fence + 1 END
 	WHERE key IN (SELECT key FROM picked) RETURNING ` + columns
+
+// takes is the condition that the target gets jobs.
+const takes = `EXISTS (SELECT 1 FROM job_targets t WHERE t.kind = $1 AND t.target = $2 AND t.held = 0 AND t.failures <= $6)`
 
 // Claim takes jobs that are due, oldest first within a target. Leases that
 // ran out are put back before. An empty result is not an error.
@@ -132,7 +140,8 @@ func (s *Store) ready(ctx context.Context, c Claim) (shares []share, expired boo
 
 const readyTargets = `SELECT t.target, t.failures FROM job_targets t WHERE t.kind = $1 AND t.held = 0
 	AND (t.failures = 0 OR t.probe_at <= {now})
-	AND EXISTS (SELECT 1 FROM jobs j WHERE j.kind = $1 AND j.target = t.target AND j.state = 'waiting' AND j.not_before <= {now})
+	AND (EXISTS (SELECT 1 FROM jobs WHERE ` + shelf + ` = 'waiting' AND kind = $1 AND target = t.target AND due <= {now})
+		OR EXISTS (SELECT 1 FROM jobs WHERE kind = $1 AND target = t.target AND state = 'waiting' AND not_before <> due AND not_before <= {now}))
 	ORDER BY t.target`
 
 // rotate lets another target be first each time: when workers are few, none
@@ -227,7 +236,7 @@ func (s *Store) FreeOwn(ctx context.Context) (int, error) {
 		}
 		// A probe that died with its process is not waited for.
 		_, err = tx.ExecContext(ctx, s.sql(`UPDATE job_targets SET probe = '', probe_at = {now}
-			WHERE probe <> '' AND probe IN (SELECT key FROM jobs WHERE node = $1 AND state = 'waiting')`), s.opt.Node)
+			WHERE probe <> '' AND EXISTS (SELECT 1 FROM jobs WHERE key = probe AND node = $1 AND state = 'waiting')`), s.opt.Node)
 		return err
 	})
 	if err != nil {

@@ -22,7 +22,7 @@ const (
 // Jobs whose change lies ahead wait as long as they were meant to after it.
 const (
 	resetWaiting = `UPDATE jobs SET not_before = {now} + CASE WHEN not_before > updated THEN not_before - updated ELSE 0 END, updated = {now}
-		WHERE kind = $1 AND target IN (SELECT target FROM job_targets WHERE kind = $1) AND state = 'waiting'
+		WHERE ` + shelf + ` IN ('waiting', 'again') AND kind = $1 AND target IN (SELECT target FROM job_targets WHERE kind = $1)
 		AND not_before > {now} AND updated > {now} + $2`
 	resetLeases = `UPDATE jobs SET lease_until = {now} + $2 WHERE kind = $1 AND state = 'running' AND lease_until > {now} + $2 + $3`
 	resetProbes = `UPDATE job_targets SET probe_at = {now} WHERE kind = $1 AND failures > 0 AND probe_at > {now} + $2`
@@ -30,10 +30,13 @@ const (
 
 // timesAhead tells whether there are such times. A target's jobs are looked for
 // by the time they wait for: with target IN (…), SQLite would rather look at all
-// that wait, a million of them every ten seconds.
+// that wait, a million of them every ten seconds. Those that wait for the first
+// time were changed last when they were made.
 const timesAhead = `SELECT
-	(SELECT COUNT(*) FROM job_targets t WHERE t.kind = $1 AND EXISTS (SELECT 1 FROM jobs j WHERE j.kind = $1 AND j.target = t.target AND j.state = 'waiting'
-		AND j.not_before > {now} AND j.updated > {now} + CAST($2 AS BIGINT)))
+	(SELECT COUNT(*) FROM job_targets t WHERE t.kind = $1 AND EXISTS (SELECT 1 FROM jobs WHERE ` + shelf + ` = 'waiting' AND kind = $1 AND target = t.target
+		AND due > {now} AND created > {now} + CAST($2 AS BIGINT)))
+	+ (SELECT COUNT(*) FROM job_targets t WHERE t.kind = $1 AND EXISTS (SELECT 1 FROM jobs WHERE kind = $1 AND target = t.target AND state = 'waiting'
+		AND not_before <> due AND not_before > {now} AND updated > {now} + CAST($2 AS BIGINT)))
 	+ (SELECT COUNT(*) FROM jobs WHERE kind = $1 AND state = 'running' AND lease_until > {now} + CAST($3 AS BIGINT) + CAST($2 AS BIGINT))
 	+ (SELECT COUNT(*) FROM job_targets WHERE kind = $1 AND failures > 0 AND probe_at > {now} + CAST($4 AS BIGINT))`
 

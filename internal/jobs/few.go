@@ -32,11 +32,11 @@ func (s *Store) listFew(ctx context.Context, f *Filter, after Cursor, limit int)
 			return nil, false, err
 		}
 	}
-	slices.SortFunc(places, func(a, b Cursor) int { return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.Key, b.Key)) })
+	slices.SortFunc(places, func(a, b Cursor) int { return cmp.Or(a.Due.Compare(b.Due), cmp.Compare(a.Key, b.Key)) })
 	for part := range slices.Chunk(places[:min(len(places), limit)], keysAtOnce) {
 		w := &where{}
 		w.add(keyIn(len(part)), collect(part, func(c Cursor) any { return c.Key })...)
-		rows, err := s.db.Read().QueryContext(ctx, `SELECT `+columns+` FROM jobs`+w.text.String()+` ORDER BY created, key`, w.args...)
+		rows, err := s.db.Read().QueryContext(ctx, `SELECT `+columns+` FROM jobs`+w.text.String()+` ORDER BY due, key`, w.args...)
 		page, err := scan(rows, err)
 		if err != nil {
 			return nil, false, fmt.Errorf("list jobs: %w", err)
@@ -72,7 +72,7 @@ func (s *Store) placesOf(ctx context.Context, f *Filter, after Cursor, keys []st
 	rest.Also = nil
 	w := rest.where(after)
 	w.add(keyIn(len(keys)), collect(keys, func(key string) any { return key })...)
-	rows, err := s.db.Read().QueryContext(ctx, s.sql(`SELECT created, key FROM jobs`+w.text.String()), w.args...)
+	rows, err := s.db.Read().QueryContext(ctx, s.sql(`SELECT due, key FROM jobs`+w.text.String()), w.args...)
 	if err != nil {
 		return nil, fmt.Errorf("list jobs: %w", err)
 	}
@@ -83,7 +83,7 @@ func (s *Store) placesOf(ctx context.Context, f *Filter, after Cursor, keys []st
 		if err := rows.Scan(&ms, &one.Key); err != nil {
 			return nil, fmt.Errorf("list jobs: %w", err)
 		}
-		one.Created = time.UnixMilli(ms)
+		one.Due = time.UnixMilli(ms)
 		places = append(places, one)
 	}
 	return places, rows.Err()

@@ -20,6 +20,7 @@
 package jobs
 
 import (
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -59,6 +60,9 @@ const (
 	// maxPayload bounds the payload in bytes. It says where things are; it
 	// does not carry them.
 	maxPayload = 256 << 10
+	// maxLabel bounds what lists search in, in bytes: an index has it beside the
+	// names, in at most 2,700 bytes on PostgreSQL.
+	maxLabel = 1000
 	// maxErrorText bounds the kept text of a failure in bytes.
 	maxErrorText = 2000
 )
@@ -71,25 +75,51 @@ var (
 	ErrNotFound = errors.New("no such job")
 )
 
-// Job is one piece of work. Enqueue reads Key, Kind, Target, Owner, Payload
-// and NotBefore; the store keeps the rest. Times are by the database's clock.
+// Job is one piece of work. Enqueue reads Key, Kind, Target, Owner, Payload, Label,
+// Blob, Size and NotBefore; the store keeps the rest. Times are by the database's
+// clock.
 type Job struct {
 	Key     string // unique, made by the caller from what the job is about
 	Kind    string // which handler: "vault", "submit"
 	Target  string // which configured destination; "" is one too
 	Owner   string // whose: an address, for lists
 	Payload json.RawMessage
+	Label   string `json:",omitempty"` // what it is about, for people who search
+	Blob    Sum    `json:",omitempty"` // the content it needs, which is kept until it is done; nil: none
+	Size    int64  `json:",omitzero"`  // of that, in bytes
 
 	State      State     `json:",omitzero"`
 	Attempts   int       `json:",omitzero"` // how often a worker took it since it was made or retried
 	NotBefore  time.Time `json:",omitzero"` // zero in Enqueue: at once
+	Due        time.Time `json:",omitzero"` // NotBefore as it was first; lists are in this order
 	LeaseUntil time.Time `json:",omitzero"` // zero unless running
 	Node       string    `json:",omitzero"` // who runs it, or ran it last
+	Sent       int64     `json:",omitzero"` // of Size, as far as was written down
 	Fence      int64     `json:",omitzero"` // of the last claim; never falls
 	LastError  string    `json:",omitzero"` // why the last attempt failed; "" before
 	Created    time.Time `json:",omitzero"`
 	Since      time.Time `json:",omitzero"` // begin of this series of attempts: Created, or the last Retry
 	Updated    time.Time `json:",omitzero"`
+}
+
+// Sum is the SHA-256 of a blob; hex in JSON.
+type Sum []byte
+
+// MarshalText writes the hash as hex.
+func (s Sum) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, s), nil }
+
+// UnmarshalText reads what MarshalText wrote.
+func (s *Sum) UnmarshalText(text []byte) (err error) {
+	*s, err = hex.AppendDecode(nil, text)
+	return err
+}
+
+// value is what the database keeps.
+func (s Sum) value() any {
+	if len(s) == 0 {
+		return nil
+	}
+	return []byte(s)
 }
 
 // Ref names one claim of a job.

@@ -129,7 +129,7 @@ func TestAFenceIsNeverUsedAgainEvenForADroppedJob(t *testing.T) {
 		if _, err := s.Claim(t.Context(), Claim{Kind: "vault", Limit: 1, Room: func(string) int { return 0 }}); err != nil {
 			t.Fatal(err)
 		}
-		if n, err := s.Drop(t.Context(), Filter{}, nil); n != 1 || err != nil {
+		if n, err := s.Drop(t.Context(), Filter{}); n != 1 || err != nil {
 			t.Fatal(n, err)
 		}
 		enqueue(t, s, numbered("a", 1)...)

@@ -5,6 +5,7 @@ package jobs
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -21,6 +22,7 @@ type Filter struct {
 	Owner  string
 	States []State
 	Error  string        // a part of the last error's text, in whatever case
+	Label  string        // a part of the label, in whatever case
 	MinAge time.Duration // made at least so long ago, by the database's clock
 	Until  time.Time     // made then or before, by the database's clock; zero: any time
 	Also   *Condition
@@ -38,12 +40,12 @@ type Condition struct {
 
 // Cursor is a place in a list: behind the job it names. Zero is the beginning.
 type Cursor struct {
-	Created time.Time
-	Key     string
+	Due time.Time
+	Key string
 }
 
 // Next is the place behind a job.
-func Next(j *Job) Cursor { return Cursor{j.Created, j.Key} }
+func Next(j *Job) Cursor { return Cursor{j.Due, j.Key} }
 
 // where writes the conditions of a statement, and collects its parameters.
 type where struct {
@@ -87,12 +89,12 @@ func (f *Filter) where(after Cursor) *where {
 			w.add(column(c.column)+" = ?", c.value)
 		}
 	}
-	if len(f.States) > 0 {
-		var states []any
-		for _, s := range f.States {
-			states = append(states, string(s))
+	if states := f.States; len(states) > 0 {
+		in := column("state")
+		if f.Key == "" && f.Error == "" {
+			in, states = shelf, shelvesOf(states)
 		}
-		w.add(column("state")+" IN (?"+strings.Repeat(", ?", len(states)-1)+")", states...)
+		w.add(in+" IN (?"+strings.Repeat(", ?", len(states)-1)+")", collect(states, func(s State) any { return string(s) })...)
 	}
 	f.rest(w, after)
 	return w
@@ -108,6 +110,9 @@ func (f *Filter) rest(w *where, after Cursor) {
 	if f.Error != "" {
 		w.add(`last_error <> '' AND LOWER(last_error) LIKE LOWER(?) ESCAPE '\'`, Containing(f.Error))
 	}
+	if f.Label != "" {
+		w.add(`LOWER(label) LIKE LOWER(?) ESCAPE '\'`, Containing(f.Label))
+	}
 	if f.MinAge > 0 {
 		w.add("created <= {now} - CAST(? AS BIGINT)", f.MinAge.Milliseconds())
 	}
@@ -118,7 +123,7 @@ func (f *Filter) rest(w *where, after Cursor) {
 		w.add(f.Also.SQL, f.Also.Args...)
 	}
 	if after != (Cursor{}) {
-		w.add("(created, key) > (CAST(? AS BIGINT), ?)", after.Created.UnixMilli(), after.Key)
+		w.add("(due, key) > (CAST(? AS BIGINT), ?)", after.Due.UnixMilli(), after.Key)
 	}
 }
 
@@ -126,15 +131,15 @@ func (f *Filter) rest(w *where, after Cursor) {
 // contain part.
 func Containing(part string) string { return "%" + likeEscaper.Replace(part) + "%" }
 
-// List reads a page of at most limit jobs, oldest first; for the next page
-// after is Next of the last job. Jobs that come or go meanwhile do not shift
-// the pages.
+// List reads a page of at most limit jobs, in the order in which they were to be
+// done first; for the next page after is Next of the last job. Jobs that come or
+// go meanwhile do not shift the pages.
 //
-// A list by state, kind, target and age, or one of these, or none, reads no
-// more rows than the page has for each target and state; so does one of an
-// owner. By an error it reads those that have one, by Also all that the others
-// leave, in the order of the list, until the page is full; but where its Keys
-// are few, only those.
+// A list by state, kind and target, or one of these, or none, reads no more than
+// the page has for each target and state. By age, owner and label it reads what
+// these leave, in one index, until the page is full; by an error those that have
+// one; by Also the rows that the others leave, but where its Keys are few, only
+// those.
 func (s *Store) List(ctx context.Context, f Filter, after Cursor, limit int) ([]Job, error) {
 	limit = max(1, min(limit, maxPage))
 	if f.Also != nil && f.Also.Keys != "" {
@@ -156,14 +161,14 @@ func (s *Store) List(ctx context.Context, f Filter, after Cursor, limit int) ([]
 
 // page is the statement of List.
 func (s *Store) page(ctx context.Context, f *Filter, after Cursor, limit int) (string, []any, error) {
-	const whole = `SELECT %s FROM jobs WHERE key IN (SELECT key FROM %s ORDER BY created, key LIMIT $%d) ORDER BY created, key`
-	if f.Key == "" && f.Owner == "" && f.Error == "" {
-		shelves, err := s.shelves(ctx, f)
+	const whole = `SELECT %s FROM jobs WHERE key IN (SELECT key FROM %s ORDER BY due, key LIMIT $%d) ORDER BY due, key`
+	if f.Key == "" && f.Error == "" {
+		places, err := s.places(ctx, f)
 		if err != nil {
 			return "", nil, err
 		}
-		if n := len(shelves); n > 0 && n <= maxShelves {
-			from, args := f.merged(shelves, after, limit)
+		if n := len(places); n > 0 && n <= maxPlaces {
+			from, args := f.merged(places, after, limit)
 			args = append(args, limit)
 			return s.sql(fmt.Sprintf(whole, columns, from, len(args))), args, nil
 		}
@@ -173,43 +178,52 @@ func (s *Store) page(ctx context.Context, f *Filter, after Cursor, limit int) (s
 	return s.sql(fmt.Sprintf(whole, columns, "jobs"+w.text.String(), len(w.args))), w.args, nil
 }
 
-// shelf is a part of the jobs that an index has in the order of lists.
-type shelf struct {
-	state        State
+// place is a part of the jobs that jobs_list has in the order of lists.
+type place struct {
+	shelf        State // or again
 	kind, target string
 }
 
-// maxShelves are merged in one statement: SQLite takes 500 selects in one.
-const maxShelves = 400
+// shelvesOf are those on which jobs in some states stand.
+func shelvesOf(states []State) []State {
+	if slices.Contains(states, Waiting) {
+		return append(slices.Clone(states), again)
+	}
+	return states
+}
 
-// shelves are those that f chooses from.
-func (s *Store) shelves(ctx context.Context, f *Filter) ([]shelf, error) {
+// maxPlaces are merged in one statement: SQLite takes 500 selects in one.
+const maxPlaces = 400
+
+// places are those that f chooses from.
+func (s *Store) places(ctx context.Context, f *Filter) ([]place, error) {
 	states := f.States
 	if len(states) == 0 {
 		states = States
 	}
+	states = shelvesOf(states)
 	rows, err := s.db.Read().QueryContext(ctx, `SELECT kind, target FROM job_targets
 		WHERE ($1 = '' OR kind = $1) AND ($2 = '' OR target = $2) ORDER BY kind, target`, f.Kind, f.Target)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var out []shelf
+	var out []place
 	for rows.Next() {
-		var one shelf
+		var one place
 		if err := rows.Scan(&one.kind, &one.target); err != nil {
 			return nil, err
 		}
-		for _, one.state = range states {
+		for _, one.shelf = range states {
 			out = append(out, one)
 		}
 	}
 	return out, rows.Err()
 }
 
-// merged is what takes the first jobs of each shelf, as a table of their keys:
+// merged is what takes the first jobs of each place, as a table of their keys:
 // sorting all jobs for the first hundred would read all of them.
-func (f *Filter) merged(shelves []shelf, after Cursor, limit int) (string, []any) {
+func (f *Filter) merged(places []place, after Cursor, limit int) (string, []any) {
 	rest := &where{}
 	f.rest(rest, after)
 	conditions := strings.Replace(rest.text.String(), " WHERE ", " AND ", 1)
@@ -217,14 +231,14 @@ func (f *Filter) merged(shelves []shelf, after Cursor, limit int) (string, []any
 	most := len(args)
 	var b strings.Builder
 	b.WriteString("(")
-	for i, one := range shelves {
+	for i, one := range places {
 		if i > 0 {
 			b.WriteString(" UNION ALL ")
 		}
 		n := len(args)
-		args = append(args, string(one.state), one.kind, one.target)
-		fmt.Fprintf(&b, "SELECT created, key FROM (SELECT created, key FROM jobs WHERE state = $%d AND kind = $%d AND target = $%d%s ORDER BY created, key LIMIT $%d) AS s%d",
-			n+1, n+2, n+3, conditions, most, i)
+		args = append(args, string(one.shelf), one.kind, one.target)
+		fmt.Fprintf(&b, "SELECT due, key FROM (SELECT due, key FROM jobs WHERE %s = $%d AND kind = $%d AND target = $%d%s ORDER BY due, key LIMIT $%d) AS s%d",
+			shelf, n+1, n+2, n+3, conditions, most, i)
 	}
 	b.WriteString(") AS merged")
 	return b.String(), args

@@ -40,15 +40,14 @@ func (s *Store) Retry(ctx context.Context, f Filter) (int, error) {
 }
 
 // Drop deletes jobs for good, all but those under way. A repeated mail makes
-// them anew. also, if not nil, runs in the transaction for each job that was
-// deleted.
-func (s *Store) Drop(ctx context.Context, f Filter, also func(ctx context.Context, tx db.Tx, key string) error) (int, error) {
+// them anew.
+func (s *Store) Drop(ctx context.Context, f Filter) (int, error) {
 	from := []State{Waiting, Held, Failed, Done}
 	var states []string // a job that has come to another state since it was listed stays
 	for _, one := range chosen(f.States, from) {
 		states = append(states, "'"+string(one)+"'")
 	}
-	return s.changeEach(ctx, "drop jobs", f, from, action{how: howDropped, also: also,
+	return s.changeEach(ctx, "drop jobs", f, from, action{how: howDropped,
 		text: "DELETE FROM jobs WHERE key = $1 AND state IN (" + strings.Join(states, ", ") + ")"})
 }
 
@@ -56,7 +55,6 @@ func (s *Store) Drop(ctx context.Context, f Filter, also func(ctx context.Contex
 type action struct {
 	text string // with $1 for the key
 	how  string // in the journal
-	also func(ctx context.Context, tx db.Tx, key string) error
 }
 
 // chosen are the states among from that a filter lets through.
@@ -136,12 +134,6 @@ func (s *Store) changePage(ctx context.Context, page []Job, a action) (int, erro
 			changed++
 			e.How = a.how
 			gone.Keys = append(gone.Keys, e.Key)
-			if a.also == nil {
-				continue
-			}
-			if err := a.also(ctx, tx, e.Key); err != nil {
-				return err
-			}
 		}
 		return nil
 	})

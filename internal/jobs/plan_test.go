@@ -56,30 +56,37 @@ func TestEveryStepSearchesAnIndex(t *testing.T) {
 	old, oldArgs := list(Filter{States: []State{Waiting, Failed}, MinAge: time.Hour}, Cursor{})
 	owner, ownerArgs := list(Filter{Owner: "bob"}, Cursor{})
 	failure, failureArgs := list(Filter{Error: "refused", Kind: "vault", States: []State{Waiting, Failed}}, Cursor{})
-	// These sort what is on the page, no more.
-	pages := map[string]bool{"page": true, "page of all": true, "page of the old": true, "failed of a kind": true, "owner's": true}
+	label, labelArgs := list(Filter{Label: "plan"}, Cursor{})
+	// These sort what is on the page, or what is claimed, no more.
+	pages := map[string]bool{"page": true, "page of all": true, "page of the old": true, "failed of a kind": true, "owner's": true, "with a label": true, "claim": true}
+	const (
+		first = "COVERING INDEX jobs_list (<expr>=? AND kind=? AND target=? AND due<?)"
+		later = "jobs_again (kind=? AND target=? AND not_before<?)"
+		place = "COVERING INDEX jobs_list (<expr>=? AND kind=? AND target=?)"
+	)
 	for name, c := range map[string]struct {
 		text string
 		args []any
 		uses []string
 	}{
-		"look for work": {readyTargets, []any{"vault"}, []string{"SEARCH t USING INDEX", "jobs_due (kind=? AND target=? AND not_before<?)"}},
+		"look for work": {readyTargets, []any{"vault"}, []string{"SEARCH t USING INDEX", first, later}},
 		"claim": {claimJobs, []any{"vault", "a", 10, "node", 1000, 0},
-			[]string{"SEARCH jobs USING INDEX jobs_due (kind=? AND target=? AND not_before<?)", "sqlite_autoindex_jobs_1 (key=?)"}},
+			[]string{"jobs_list (<expr>=? AND kind=? AND target=? AND due<?)", later, "sqlite_autoindex_jobs_1 (key=?)"}},
 		"look for leases": {`SELECT 1 FROM jobs WHERE kind = $1 AND state = 'running' AND lease_until <= {now} LIMIT 1`, []any{"vault"},
 			[]string{"jobs_lease (kind=? AND lease_until<?)"}},
 		"look for times ahead": {timesAhead, []any{"vault", 1, 1, 1},
-			[]string{"jobs_due (kind=? AND target=? AND not_before>?)", "jobs_lease (kind=? AND lease_until>?)"}},
-		"free a node's": {`UPDATE jobs SET state = 'waiting' WHERE node = $1 AND state = 'running'`, []any{"node"}, []string{"jobs_node (node=?)"}},
+			[]string{"COVERING INDEX jobs_list (<expr>=? AND kind=? AND target=? AND due>?)", "jobs_again (kind=? AND target=? AND not_before>?)", "jobs_lease (kind=? AND lease_until>?)"}},
+		"set times right": {resetWaiting, []any{"vault", 1}, []string{"jobs_list (<expr>=? AND kind=? AND target=?)"}},
+		"free a node's":   {`UPDATE jobs SET state = 'waiting' WHERE node = $1 AND state = 'running'`, []any{"node"}, []string{"jobs_node (node=?)"}},
 		"complete": {`UPDATE jobs SET state = 'done' WHERE key = $1 AND fence = $2 AND state <> 'done'`, []any{"k", 1},
 			[]string{"sqlite_autoindex_jobs_1 (key=?)"}},
-		"page": {oneState, oneStateArgs,
-			[]string{"COVERING INDEX jobs_state (state=? AND kind=? AND target=? AND (created,key)>(?,?))"}},
-		"page of all":      {all, allArgs, []string{"COVERING INDEX jobs_state (state=? AND kind=? AND target=?)"}},
-		"page of the old":  {old, oldArgs, []string{"COVERING INDEX jobs_state (state=? AND kind=? AND target=? AND created<?)"}},
+		"page":             {oneState, oneStateArgs, []string{"COVERING INDEX jobs_list (<expr>=? AND kind=? AND target=? AND (due,key)>(?,?))"}},
+		"page of all":      {all, allArgs, []string{place}},
+		"page of the old":  {old, oldArgs, []string{place}},
+		"with a label":     {label, labelArgs, []string{place}},
 		"failed of a kind": {failure, failureArgs, []string{"INDEX jobs_error"}},
-		"owner's":          {owner, ownerArgs, []string{"jobs_owner (owner=?)"}},
-		"sum":              {countShelf, []any{"waiting", "vault", "a"}, []string{"SEARCH jobs USING COVERING INDEX jobs_state (state=? AND kind=? AND target=?)"}},
+		"owner's":          {owner, ownerArgs, []string{place}},
+		"sum":              {countPlace, []any{"waiting", "vault", "a"}, []string{place}},
 	} {
 		got := plan(t, s, c.text, c.args...)
 		for _, want := range c.uses {
@@ -102,8 +109,8 @@ func fill(t testing.TB, s *Store, target string, n int) {
 		}
 		_, err := tx.ExecContext(ctx, s.sql(`WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $2)
 			INSERT INTO jobs (key, kind, target, owner, payload, state, attempts, not_before, lease_until, node, fence, last_error,
-			created, since, updated)
-			SELECT CAST($1 AS TEXT) || '-fill-' || i, 'vault', CAST($1 AS TEXT), 'bob', CAST('{"part":1}' AS BYTEA), 'waiting', 0, i, 0, '', 0, '', i, i, i FROM n`), target, n)
+			created, since, updated, due)
+			SELECT CAST($1 AS TEXT) || '-fill-' || i, 'vault', CAST($1 AS TEXT), 'bob', CAST('{"part":1}' AS BYTEA), 'waiting', 0, i, 0, '', 0, '', i, i, i, i FROM n`), target, n)
 		return err
 	})
 	if err != nil {

@@ -21,8 +21,9 @@ type stopped struct {
 
 // Replayed is what a line of the journal was about.
 type Replayed struct {
-	Known   bool   // the line is of this package
-	Dropped string // the key of a job that was deleted; "" for none
+	Known bool  // the line is of this package
+	Needs Sum   // the blob that a new job needs; nil: none
+	Size  int64 // of that
 }
 
 // journalled is either form of a line about a job.
@@ -67,10 +68,10 @@ func Replay(ctx context.Context, tx db.Tx, r db.Record) (Replayed, error) {
 	var err error
 	switch text := turns[j.How]; {
 	case j.How == "":
+		out.Needs, out.Size = j.Blob, j.Size
 		err = replayJob(ctx, tx, &j.Job, r.Time)
 	case j.How == howStays:
 	case j.How == howDropped:
-		out.Dropped = j.Key
 		_, err = tx.ExecContext(ctx, `DELETE FROM jobs WHERE key = $1`, j.Key)
 	case text == "":
 		err = fmt.Errorf("job %s: the journal says %q of it, which this program does not know", j.Key, j.How)
@@ -94,9 +95,9 @@ func replayJob(ctx context.Context, tx db.Tx, j *Job, at time.Time) error {
 		due = j.NotBefore
 	}
 	_, err := tx.ExecContext(ctx, `INSERT INTO jobs (key, kind, target, owner, payload, state, attempts, not_before,
-		lease_until, node, fence, last_error, created, since, updated)
-		VALUES ($1, $2, $3, $4, $5, 'waiting', 0, $6, 0, '', 0, '', $7, $7, $7) ON CONFLICT (key) DO NOTHING`,
-		j.Key, j.Kind, j.Target, clean(j.Owner, maxName), []byte(j.Payload), due.UnixMilli(), at.UnixMilli())
+		lease_until, node, fence, last_error, created, since, updated, due, label, sha256, size)
+		VALUES ($1, $2, $3, $4, $5, 'waiting', 0, $6, 0, '', 0, '', $7, $7, $7, $6, $8, $9, $10) ON CONFLICT (key) DO NOTHING`,
+		j.Key, j.Kind, j.Target, clean(j.Owner, maxName), []byte(j.Payload), due.UnixMilli(), at.UnixMilli(), clean(j.Label, maxLabel), j.Blob.value(), j.Size)
 	if err == nil {
 		err = replayKnown(ctx, tx, j.Kind, j.Target, at)
 	}

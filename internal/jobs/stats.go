@@ -5,8 +5,6 @@ package jobs
 import (
 	"cmp"
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -21,39 +19,41 @@ type Stat struct {
 	OldestAge    time.Duration // how long ago, by the database's clock
 }
 
-// What is counted one by one: grouping the whole index takes three times as long.
-const (
-	countShelf  = `SELECT COUNT(*) FROM jobs WHERE state = $1 AND kind = $2 AND target = $3`
-	oldestShelf = `SELECT created, {now} FROM jobs WHERE state = $1 AND kind = $2 AND target = $3 ORDER BY created, key LIMIT 1`
-)
+// countPlace is asked for one place after the other: grouping the whole index
+// takes three times as long.
+const countPlace = `SELECT COUNT(*), COALESCE(MIN(created), 0), {now} FROM jobs WHERE ` + shelf + ` = $1 AND kind = $2 AND target = $3`
 
 // Stats counts all jobs. It reads one index from end to end: some 300 ms for a
 // million jobs, not for every page view.
 func (s *Store) Stats(ctx context.Context) ([]Stat, error) {
-	shelves, err := s.shelves(ctx, &Filter{})
+	places, err := s.places(ctx, &Filter{})
 	if err != nil {
 		return nil, fmt.Errorf("count jobs: %w", err)
 	}
 	var out []Stat
-	for _, one := range shelves {
-		stat := Stat{Kind: one.kind, Target: one.target, State: one.state}
+	for _, one := range places {
+		stat := Stat{Kind: one.kind, Target: one.target, State: one.shelf}
 		var oldest, now int64
-		q, args := s.db.Read(), []any{string(one.state), one.kind, one.target}
-		err := q.QueryRowContext(ctx, s.sql(oldestShelf), args...).Scan(&oldest, &now)
-		if errors.Is(err, sql.ErrNoRows) {
-			continue
-		}
-		if err == nil {
-			err = q.QueryRowContext(ctx, countShelf, args...).Scan(&stat.Count)
-		}
+		err := s.db.Read().QueryRowContext(ctx, s.sql(countPlace), string(one.shelf), one.kind, one.target).Scan(&stat.Count, &oldest, &now)
 		if err != nil {
 			return nil, fmt.Errorf("count jobs: %w", err)
 		}
 		if stat.Count == 0 {
-			continue // it went meanwhile
+			continue
+		}
+		if stat.State == again {
+			stat.State = Waiting
 		}
 		stat.Oldest, stat.OldestAge = time.UnixMilli(oldest), time.Duration(max(0, now-oldest))*time.Millisecond
-		out = append(out, stat)
+		i := slices.IndexFunc(out, func(o Stat) bool { return o.Kind == stat.Kind && o.Target == stat.Target && o.State == stat.State })
+		if i < 0 {
+			out = append(out, stat)
+			continue
+		}
+		out[i].Count += stat.Count
+		if stat.Oldest.Before(out[i].Oldest) {
+			out[i].Oldest, out[i].OldestAge = stat.Oldest, stat.OldestAge
+		}
 	}
 	slices.SortFunc(out, func(a, b Stat) int {
 		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Target, b.Target), cmp.Compare(a.State, b.State))

@@ -85,11 +85,10 @@ func (s *Store) retry(kind string) Retry {
 	return DefaultRetry()
 }
 
-// insertJob asks for the time once: the statement runs in the mail path.
 const insertJob = `INSERT INTO jobs (key, kind, target, owner, payload, state, attempts, not_before,
-	lease_until, node, fence, last_error, created, since, updated)
-	SELECT $1, $2, $3, $4, $5, 'waiting', 0, CASE CAST($6 AS BIGINT) WHEN 0 THEN t.now ELSE CAST($6 AS BIGINT) END,
-		0, '', 0, '', t.now, t.now, t.now FROM (SELECT {now} AS now) t WHERE true ON CONFLICT (key) DO NOTHING`
+	lease_until, node, fence, last_error, created, since, updated, due, label, sha256, size)
+	SELECT $1, $2, $3, $4, $5, 'waiting', 0, t.due, 0, '', 0, '', t.now, t.now, t.now, t.due, $7, $8, $9
+	FROM (SELECT {now} AS now, CASE CAST($6 AS BIGINT) WHEN 0 THEN {now} ELSE CAST($6 AS BIGINT) END AS due) t WHERE true ON CONFLICT (key) DO NOTHING`
 
 // Enqueue adds a job in the caller's transaction. A job with the same key that
 // is there already, in whatever state, stays as it is: a mail that comes twice
@@ -106,7 +105,7 @@ func (s *Store) Enqueue(ctx context.Context, tx db.Tx, j Job) error {
 		notBefore = j.NotBefore.UnixMilli()
 	}
 	_, err := tx.ExecContext(ctx, s.add,
-		j.Key, j.Kind, j.Target, clean(j.Owner, maxName), []byte(j.Payload), notBefore)
+		j.Key, j.Kind, j.Target, clean(j.Owner, maxName), []byte(j.Payload), notBefore, clean(j.Label, maxLabel), j.Blob.value(), j.Size)
 	if err != nil {
 		return fmt.Errorf("enqueue job %s: %w", j.Key, err)
 	}
@@ -144,7 +143,7 @@ func (s *Store) listen() (<-chan struct{}, func()) {
 
 // columns are the fields of a Job, in the order that scan reads them.
 const columns = `key, kind, target, owner, payload, state, attempts, not_before, lease_until, node, fence, last_error,
-	created, since, updated`
+	created, since, updated, due, label, sha256, size, sent`
 
 // Get reads one job. ErrNotFound.
 func (s *Store) Get(ctx context.Context, key string) (*Job, error) {
@@ -159,6 +158,16 @@ func (s *Store) Get(ctx context.Context, key string) (*Job, error) {
 	return &found[0], nil
 }
 
+// Between reads the jobs whose keys lie between two, with these.
+func Between(ctx context.Context, q db.Tx, from, to string) ([]Job, error) {
+	rows, err := q.QueryContext(ctx, `SELECT `+columns+` FROM jobs WHERE key BETWEEN $1 AND $2`, from, to)
+	found, err := scan(rows, err)
+	if err != nil {
+		return nil, fmt.Errorf("read jobs %s to %s: %w", from, to, err)
+	}
+	return found, nil
+}
+
 // scan reads jobs to the end of rows and closes them.
 func scan(rows *sql.Rows, err error) ([]Job, error) {
 	if err != nil {
@@ -168,14 +177,14 @@ func scan(rows *sql.Rows, err error) ([]Job, error) {
 	var out []Job
 	for rows.Next() {
 		var j Job
-		var payload []byte
-		var notBefore, lease, created, since, updated int64
+		var payload, blob []byte
+		var notBefore, lease, created, since, updated, due int64
 		err := rows.Scan(&j.Key, &j.Kind, &j.Target, &j.Owner, &payload, &j.State, &j.Attempts, &notBefore, &lease, &j.Node,
-			&j.Fence, &j.LastError, &created, &since, &updated)
+			&j.Fence, &j.LastError, &created, &since, &updated, &due, &j.Label, &blob, &j.Size, &j.Sent)
 		if err != nil {
 			return nil, err
 		}
-		j.Payload = payload
+		j.Payload, j.Blob, j.Due = payload, blob, time.UnixMilli(due)
 		j.NotBefore, j.Created = time.UnixMilli(notBefore), time.UnixMilli(created)
 		j.Since, j.Updated = time.UnixMilli(since), time.UnixMilli(updated)
 		if lease != 0 {

@@ -59,20 +59,22 @@ SELECT hash(printf('blob %015d', n)), 20, {now} - ({blobs} - n) * 1000, {now} - 
 WITH RECURSIVE c(n) AS (SELECT {from} UNION ALL SELECT n + 1 FROM c WHERE n + 1 < {to}),
 j AS (SELECT n, {links} - {jobs} + n AS mail, CASE n % 2 WHEN 0 THEN 'assets' ELSE 'archive' END AS target,
 	printf('user%d@acmecorp.test', n % 5000) AS owner, {now} - ({jobs} - n) * {gap} AS at FROM c)
-INSERT INTO jobs (key, kind, target, owner, payload, state, attempts, not_before, lease_until, node, fence, last_error, created, since, updated)
+INSERT INTO jobs (key, kind, target, owner, payload, state, attempts, not_before, lease_until, node, fence, last_error, created, since, updated,
+	due, label, sha256, size, sent)
 SELECT 'vault-' || lower(hex(substr(hash('mail ' || mail), 1, 8))) || '-' || lower(hex(substr(hash('job ' || n), 1, 8))), 'vault', target, owner,
 	CAST(printf('{"mail":"%s","part":2,"name":"report %d.pdf","type":"application/pdf","sender":"dave@ext.test","to":["%s"],"subject":"Quarterly report %d","message_id":"\u003c%d.8a7f@mail.ext%d.test\u003e","queue_id":"4%010X","received":"2026-11-28T13:00:36.648517969Z","direction":"inbound","rule":"vault"}',
 		lower(hex(hash('mail ' || mail))), n, owner, n, mail, mail % 50, mail) AS BLOB),
 	CASE n % 100 WHEN 7 THEN 'failed' WHEN 8 THEN 'held' ELSE 'waiting' END, n % 3, at + 5000, 0, '', 0,
-	CASE WHEN n % 100 = 7 THEN 'permission denied' WHEN n % 5 = 0 THEN 'connection refused' ELSE '' END, at, at, at FROM j;
+	CASE WHEN n % 100 = 7 THEN 'permission denied' WHEN n % 5 = 0 THEN 'connection refused' ELSE '' END, at, at, at,
+	at + CASE n % 3 WHEN 0 THEN 5000 ELSE 0 END, printf('%s/2026/11/report %d.pdf', owner, n), hash(printf('blob %015d', (mail * 31 + 2) % {blobs})), 20, 0 FROM j;
 
 -- jobs
 WITH RECURSIVE c(n) AS (SELECT {from} UNION ALL SELECT n + 1 FROM c WHERE n + 1 < {to}),
-j AS (SELECT n, {links} - {jobs} + n AS mail, printf('user%d@acmecorp.test', n % 5000) AS owner FROM c)
-INSERT INTO uploads (job, target, sha256, size, mail, owner, wanted, path, sent, done)
-SELECT 'vault-' || lower(hex(substr(hash('mail ' || mail), 1, 8))) || '-' || lower(hex(substr(hash('job ' || n), 1, 8))),
+j AS (SELECT n, {links} - {jobs} + n AS mail, printf('user%d@acmecorp.test', n % 5000) AS owner, {now} - ({jobs} - n) * {gap} AS at FROM c)
+INSERT INTO uploads (job, target, sha256, size, mail, owner, wanted, path, done)
+SELECT 'vault-' || lower(hex(substr(hash('mail ' || mail), 1, 8))) || '-' || lower(hex(substr(hash('made ' || n), 1, 8))),
 	CASE n % 2 WHEN 0 THEN 'assets' ELSE 'archive' END, hash(printf('blob %015d', (mail * 31 + 2) % {blobs})), 20, hash('mail ' || mail), owner,
-	printf('%s/2026/11/report %d.pdf', owner, n), '', 0, 0 FROM j;
+	printf('%s/2026/10/report %d.pdf', owner, n), printf('%s/2026/10/report %d.pdf', owner, n), at FROM j;
 
 -- hours
 WITH RECURSIVE c(n) AS (SELECT {from} UNION ALL SELECT n + 1 FROM c WHERE n + 1 < {to})
