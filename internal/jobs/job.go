@@ -60,8 +60,8 @@ const (
 	// maxPayload bounds the payload in bytes. It says where things are; it
 	// does not carry them.
 	maxPayload = 256 << 10
-	// maxLabel bounds what lists search in, in bytes: an index has it beside the
-	// names, in at most 2,700 bytes on PostgreSQL.
+	// maxLabel bounds the label in bytes: an index has it beside the names, in at
+	// most 2,700 bytes on PostgreSQL.
 	maxLabel = 1000
 	// maxErrorText bounds the kept text of a failure in bytes.
 	maxErrorText = 2000
@@ -141,6 +141,9 @@ func (j *Job) check() error {
 		case !utf8.ValidString(f.value) || strings.ContainsRune(f.value, 0):
 			return fmt.Errorf("%s of a job is no text: %q", f.name, f.value)
 		}
+	}
+	if len(j.Label) > maxLabel || !utf8.ValidString(j.Label) || strings.ContainsRune(j.Label, 0) {
+		return fmt.Errorf("label of job %s is no text of at most %d bytes: %q", j.Key, maxLabel, j.Label)
 	}
 	if len(j.Payload) > maxPayload {
 		return fmt.Errorf("payload of job %s has %d bytes, the limit is %d", j.Key, len(j.Payload), maxPayload)

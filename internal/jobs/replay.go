@@ -97,7 +97,7 @@ func replayJob(ctx context.Context, tx db.Tx, j *Job, at time.Time) error {
 	_, err := tx.ExecContext(ctx, `INSERT INTO jobs (key, kind, target, owner, payload, state, attempts, not_before,
 		lease_until, node, fence, last_error, created, since, updated, due, label, sha256, size)
 		VALUES ($1, $2, $3, $4, $5, 'waiting', 0, $6, 0, '', 0, '', $7, $7, $7, $6, $8, $9, $10) ON CONFLICT (key) DO NOTHING`,
-		j.Key, j.Kind, j.Target, clean(j.Owner, maxName), []byte(j.Payload), due.UnixMilli(), at.UnixMilli(), clean(j.Label, maxLabel), j.Blob.value(), j.Size)
+		j.Key, j.Kind, j.Target, clean(j.Owner, maxName), []byte(j.Payload), due.UnixMilli(), at.UnixMilli(), j.Label, j.Blob.value(), j.Size)
 	if err == nil {
 		err = replayKnown(ctx, tx, j.Kind, j.Target, at)
 	}

@@ -79,9 +79,10 @@ ALTER TABLE jobs ADD COLUMN sent BIGINT NOT NULL DEFAULT 0;
 //	jobs_error  jobs that failed, by what was said
 //	jobs_blob   whether a blob is still needed
 //
-// PostgreSQL reads no rows only where the index has the columns of its expression, too.
+// PostgreSQL reads no rows only where the index has the columns of its expressions.
 var Indexes = []db.Migration{{Name: "jobs-4",
-	SQL: indexes + `CREATE INDEX jobs_list ON jobs (` + listed + `);`, Postgres: indexes + `CREATE INDEX jobs_list ON jobs (` + listed + `) INCLUDE (state, not_before);`}}
+	SQL:      indexes + `CREATE INDEX jobs_list ON jobs (` + listed + `, LOWER(label));`,
+	Postgres: indexes + `CREATE INDEX jobs_list ON jobs (` + listed + `, label) INCLUDE (state, not_before);`}}
 
 const (
 	indexes = `
@@ -90,5 +91,5 @@ CREATE INDEX jobs_again ON jobs (kind, target, not_before) WHERE state = 'waitin
 CREATE INDEX jobs_error ON jobs (due, key, last_error) WHERE last_error <> '';
 CREATE INDEX jobs_blob ON jobs (sha256) WHERE sha256 IS NOT NULL AND state <> 'done';
 `
-	listed = `(` + shelf + `), kind, target, due, key, created, owner, label`
+	listed = `(` + shelf + `), kind, target, due, key, created, owner`
 )

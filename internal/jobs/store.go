@@ -105,7 +105,7 @@ func (s *Store) Enqueue(ctx context.Context, tx db.Tx, j Job) error {
 		notBefore = j.NotBefore.UnixMilli()
 	}
 	_, err := tx.ExecContext(ctx, s.add,
-		j.Key, j.Kind, j.Target, clean(j.Owner, maxName), []byte(j.Payload), notBefore, clean(j.Label, maxLabel), j.Blob.value(), j.Size)
+		j.Key, j.Kind, j.Target, clean(j.Owner, maxName), []byte(j.Payload), notBefore, j.Label, j.Blob.value(), j.Size)
 	if err != nil {
 		return fmt.Errorf("enqueue job %s: %w", j.Key, err)
 	}
