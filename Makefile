@@ -51,7 +51,7 @@ RACE ?= ./admin ./milter ./flow ./ledger ./policy/directory ./sisa/... ./vault .
 
 # Tests in them that take much through one goroutine, or through a browser: slow under the
 # race detector, which has nothing to find in them that the others have not.
-RACELESS ?= Corpus|BentMessages|DifficultMessages|Browser|ScreenReaders|LittleMemory|LargeFiles|LargeLists|FindsWhatIsMissing|TakesTheSameTime|TakeTheSameTime|ABackup|Backups|Rebuil|ARestore|Restored
+RACELESS ?= Corpus|BentMessages|DifficultMessages|Browser|ScreenReaders|LittleMemory|LargeFiles|LargeLists|FindsWhatIsMissing|TakesTheSameTime|TakeTheSameTime|ABackup|Backups|Rebuil|ARestore|Restored|HeldInBoundedMemory|DecidedInBounded|DoesNotSlowDown|ProgressIsTold|OnlyWhoIsKnown
 
 .PHONY: help build deb test demo setup lint fmt unit corpus race fuzz e2e torture torture-vault bench bench-store clean test-plan demo-plan
 

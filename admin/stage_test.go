@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/crypto/bcrypt"
+
 	"cloakroom/flow"
 	"cloakroom/internal/db"
 	"cloakroom/internal/jobs"
@@ -121,10 +123,11 @@ func (l testLog) Write(b []byte) (int, error) {
 // withPassword lets alice in, whose password is "correct horse".
 func withPassword(t testing.TB) func(*Config, *Parts) {
 	t.Helper()
-	line, err := HashPassword("alice", "correct horse")
+	hash, err := bcrypt.GenerateFromPassword([]byte("correct horse"), bcrypt.MinCost)
 	if err != nil {
 		t.Fatal(err)
 	}
+	line := "alice:" + string(hash)
 	file := filepath.Join(t.TempDir(), "passwords")
 	if err := os.WriteFile(file, []byte("# administrators\n"+line+"\n"), 0o600); err != nil {
 		t.Fatal(err)

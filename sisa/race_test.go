@@ -35,9 +35,8 @@ import (
 )
 
 const (
-	senders       = 3  // at the same time
-	mailsEach     = 60 // by each of them
-	keptLast      = 2  // links of each that are not revoked
+	senders       = 3 // at the same time
+	keptLast      = 2 // links of each that are not revoked
 	collectorsRun = 2
 )
 
@@ -48,6 +47,8 @@ type traffic struct {
 	db     *db.DB
 	links  *sisa.Links
 	keeper *sisa.Keeper
+
+	mailsEach int // by each sender
 
 	mu   sync.Mutex
 	kept []string // tokens of links that stay
@@ -70,7 +71,10 @@ func newTraffic(t *testing.T, o db.Options) *traffic {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &traffic{db: d, links: sisa.NewLinks(d, time.Now)}
+	w := &traffic{db: d, links: sisa.NewLinks(d, time.Now), mailsEach: 60}
+	if testing.Short() { // under the race detector, which needs less of it
+		w.mailsEach = 20
+	}
 	if w.blobs, err = blob.OpenLocal(filepath.Join(dir, "blobs")); err != nil {
 		t.Fatal(err)
 	}
@@ -159,7 +163,7 @@ func (w *traffic) check(ctx context.Context, token string) error {
 
 // send is one sender's mails: now a new one, now one that came before.
 func (w *traffic) send(ctx context.Context, who int, pool [][]byte) error {
-	for n := range mailsEach {
+	for n := range w.mailsEach {
 		id := fmt.Sprintf("m%d.%d", who, n)
 		if n > 0 && rand.IntN(3) == 0 {
 			id = fmt.Sprintf("m%d.%d", who, rand.IntN(n))
@@ -174,7 +178,7 @@ func (w *traffic) send(ctx context.Context, who int, pool [][]byte) error {
 		if err := w.check(ctx, token); err != nil {
 			return fmt.Errorf("mail %s: %w", id, err)
 		}
-		if n >= mailsEach-keptLast {
+		if n >= w.mailsEach-keptLast {
 			w.mu.Lock()
 			w.kept = append(w.kept, token)
 			w.mu.Unlock()

@@ -192,11 +192,11 @@ func TestKilledWorker(t *testing.T) {
 		workForever(text)
 	}
 	onBoth(t, func(t *testing.T, o db.Options) {
-		const jobs = 3000
+		jobs := size(3000)
 		s := open(t, o)
 		enqueue(t, s, numbered("a", jobs)...)
 		for range 3 {
-			killAfter(t, o, 180) // in the midst of a claim of 50
+			killAfter(t, o, jobs*6/100) // 180 or 36: in the midst of a claim of 50
 		}
 		var held int
 		if err := s.db.Read().QueryRow(`SELECT COUNT(*) FROM jobs WHERE state = 'running'`).Scan(&held); err != nil {
@@ -216,7 +216,7 @@ func TestKilledWorker(t *testing.T) {
 			}
 		}
 		stats, err := s.Stats(t.Context())
-		if err != nil || len(stats) != 1 || stats[0].State != Done || stats[0].Count != jobs {
+		if err != nil || len(stats) != 1 || stats[0].State != Done || stats[0].Count != int64(jobs) {
 			t.Errorf("%+v, %v", stats, err)
 		}
 	})

@@ -57,7 +57,7 @@ func records(_ context.Context, j Job) (Effect, error) { return done(j.Ref()), n
 
 func TestPoolsWorkEveryJobOnce(t *testing.T) {
 	onBoth(t, func(t *testing.T, o db.Options) {
-		const n = 1000
+		n := size(1000)
 		one := open(t, o)
 		enqueue(t, one, append(numbered("a", n/2), numbered("b", n/2)...)...)
 		k := Kind{Name: "vault", Workers: 4, Handle: records}
@@ -118,10 +118,10 @@ func TestALongJobKeepsItsLease(t *testing.T) {
 		one := open(t, o)
 		enqueue(t, one, numbered("a", 1)...)
 		var runs atomic.Int64
-		k := Kind{Name: "vault", Workers: 1, Lease: 300 * time.Millisecond, Handle: func(ctx context.Context, j Job) (Effect, error) {
+		k := Kind{Name: "vault", Workers: 1, Lease: time.Second, Handle: func(ctx context.Context, j Job) (Effect, error) {
 			runs.Add(1)
 			select {
-			case <-time.After(1200 * time.Millisecond):
+			case <-time.After(2500 * time.Millisecond):
 			case <-ctx.Done():
 				t.Errorf("interrupted: %v", context.Cause(ctx))
 			}

@@ -81,6 +81,15 @@ func enqueue(t testing.TB, s *Store, jobs ...Job) {
 }
 
 // numbered makes n jobs of kind "vault" for a target.
+// size is n, and less under the race detector (go test -short), which needs fewer
+// rounds to see what happens at once, and takes ten times as long for each.
+func size(n int) int {
+	if testing.Short() {
+		return n / 5
+	}
+	return n
+}
+
 func numbered(target string, n int) []Job {
 	out := make([]Job, n)
 	for i := range out {
@@ -257,7 +266,8 @@ func TestJobsAreTakenOldestFirstAndFromEveryTarget(t *testing.T) {
 
 func TestEveryJobIsDoneExactlyOnceByEightWorkers(t *testing.T) {
 	onBoth(t, func(t *testing.T, o db.Options) {
-		const jobs, workers = 2000, 8
+		const workers = 8
+		jobs := size(2000)
 		s := open(t, o)
 		enqueue(t, s, append(numbered("a", jobs/2), numbered("b", jobs/2)...)...)
 		var claimed atomic.Int64
@@ -285,7 +295,7 @@ func TestEveryJobIsDoneExactlyOnceByEightWorkers(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		t.Logf("%.0f jobs/s", jobs/time.Since(begin).Seconds())
+		t.Logf("%.0f jobs/s", float64(jobs)/time.Since(begin).Seconds())
 		// A worker that finds nothing leaves, though another may hold locked rows.
 		if rest := claimN(t, s, jobs, time.Minute); len(rest) > 0 {
 			t.Errorf("%d jobs were left", len(rest))
@@ -300,7 +310,7 @@ func TestEveryJobIsDoneExactlyOnceByEightWorkers(t *testing.T) {
 				total += one.Count
 			}
 		}
-		if claimed.Load() != jobs || countEffects(t, s) != jobs || total != jobs {
+		if claimed.Load() != int64(jobs) || countEffects(t, s) != jobs || total != int64(jobs) {
 			t.Errorf("%d claims, %d effects, %d done; want %d of each", claimed.Load(), countEffects(t, s), total, jobs)
 		}
 	})

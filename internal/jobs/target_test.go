@@ -29,7 +29,7 @@ func target(t *testing.T, s *Store, name string) Target {
 func TestATargetThatIsDownIsTriedByOneJobAtATime(t *testing.T) {
 	onBoth(t, func(t *testing.T, o db.Options) {
 		one := open(t, o)
-		retry := map[string]Retry{"vault": {Job: Backoff{time.Millisecond, time.Millisecond}, Target: Backoff{80 * time.Millisecond, time.Hour}, MaxAge: time.Hour}}
+		retry := map[string]Retry{"vault": {Job: Backoff{time.Millisecond, time.Millisecond}, Target: Backoff{800 * time.Millisecond, time.Hour}, MaxAge: time.Hour}}
 		one.opt.Retry = retry
 		two := testStore(t, one.db, "two")
 		two.opt.Retry = retry
@@ -49,7 +49,7 @@ func TestATargetThatIsDownIsTriedByOneJobAtATime(t *testing.T) {
 			}
 		}
 		state := target(t, one, "a")
-		if onA < 2 || state.Failures != 1 || !state.Down() || state.LastError != "upload: connection refused" || state.ProbeAt.Sub(state.Changed) != 60*time.Millisecond {
+		if onA < 2 || state.Failures != 1 || !state.Down() || state.LastError != "upload: connection refused" || state.ProbeAt.Sub(state.Changed) != 600*time.Millisecond {
 			t.Errorf("after %d jobs failed: %+v", onA, state)
 		}
 		for _, j := range claimN(t, two, 50, time.Minute) {
@@ -67,7 +67,7 @@ func TestATargetThatIsDownIsTriedByOneJobAtATime(t *testing.T) {
 		if err := two.Fail(t.Context(), probe.Ref(), errUnreachable); err != nil {
 			t.Fatal(err)
 		}
-		if state := target(t, one, "a"); state.Failures != 2 || state.ProbeAt.Sub(state.Changed) < 120*time.Millisecond {
+		if state := target(t, one, "a"); state.Failures != 2 || state.ProbeAt.Sub(state.Changed) < 1200*time.Millisecond {
 			t.Errorf("after the probe failed: %+v", state)
 		}
 		probe = waitClaim(t, one)

@@ -276,7 +276,7 @@ func (s stuck) Read(p []byte) (int, error) {
 
 func TestSlowImageIsGivenUpInTime(t *testing.T) {
 	t.Parallel()
-	picture := jpegOf(t, quarters(3000, 3000))
+	picture := jpegOf(t, quarters(500, 500))
 	began := time.Now()
 	_, err := shrink(&patientReader{ReadSeeker: stuck{bytes.NewReader(picture[:2000])}, ctx: t.Context(), until: time.Now().Add(200 * time.Millisecond)})
 	if took := time.Since(began); err == nil || took > 3*time.Second {

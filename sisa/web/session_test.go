@@ -42,11 +42,7 @@ func TestCookiesMakeNoWork(t *testing.T) {
 }
 
 func TestWhoWasLetInBeforeAnAdministratorSpokeIsAskedAgain(t *testing.T) {
-	hash, err := sisa.HashPassword("open sesame")
-	if err != nil {
-		t.Fatal(err)
-	}
-	guard := sisa.Guard{ByMail: true, Recipients: []string{"dave@ext.test"}, Password: hash}
+	guard := sisa.Guard{ByMail: true, Recipients: []string{"dave@ext.test"}, Password: hashOf(t, "open sesame")}
 	s, g := guarded(t, guard)
 	for i := range 2 {
 		r := s.post(s.page(), form("password", "open sesame"))
@@ -65,11 +61,7 @@ func TestWhoWasLetInBeforeAnAdministratorSpokeIsAskedAgain(t *testing.T) {
 
 // TestOthersTriesCostAVisitorNoneOfHis: he is told to wait for the link only.
 func TestOthersTriesCostAVisitorNoneOfHis(t *testing.T) {
-	hash, err := sisa.HashPassword("x")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, _ := guarded(t, sisa.Guard{Password: hash})
+	s, _ := guarded(t, sisa.Guard{Password: hashOf(t, "x")})
 	id := sisa.TokenID(s.token)
 	for s.site.triesByLink.take(id, s.now()) == 0 {
 	}
