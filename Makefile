@@ -43,7 +43,8 @@ FUZZ     ?= ./message:FuzzScanner ./message:FuzzParseValue ./milter:FuzzPackets
 # Tests of the flow that tell what became of CORPUS.
 CORPUS_TESTS := ^TestCorpus(With|Is)
 
-# Packages whose tests wait the longest: the first to begin, others compute beside them.
+# Packages whose tests wait the longest: the first to begin, others compute beside them,
+# and a third takes the turn of whoever waits.
 WAITING := ./vault/sftp ./vault/ftps ./internal/testserver ./internal/app
 
 # Packages whose code runs in several goroutines.
@@ -127,7 +128,7 @@ fmt: ## Format all Go files
 
 unit: ## Run the tests beside the code
 	@echo "== unit tests"
-	go test -timeout 30m -skip '$(CORPUS_TESTS)' $(WAITING) $$(go list ./... | grep -v '/test$$')
+	go test -p 3 -timeout 30m -skip '$(CORPUS_TESTS)' $(WAITING) $$(go list ./... | grep -v '/test$$')
 
 corpus: ## Take the messages of CORPUS through the flow, and tell what became of them
 	@echo "== corpus"
@@ -152,7 +153,7 @@ fuzz: ## Fuzz the readers of mail for FUZZTIME each
 
 e2e: ## Drive the built program through a private Postfix
 	@echo "== end to end"
-	go test -count=1 -timeout 30m ./test
+	go test -count=1 -parallel 4 -timeout 30m ./test
 
 torture: ## Kill the daemon 50 times under load and check the books, and bend 60,000 messages; 15 minutes
 	@./deploy/setup/postfix.sh

@@ -64,7 +64,8 @@ func (d *daemon) killedBackup(dir string) {
 		d.t.Fatal(err)
 	}
 	for end := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
-		if copied, _ := filepath.Glob(filepath.Join(dir, "blobs", "??", "*")); len(copied) > 2 || time.Now().After(end) {
+		// Files by their SHA-256: those that are being written have other names.
+		if copied, _ := filepath.Glob(filepath.Join(dir, "blobs", "??", strings.Repeat("[0-9a-f]", 64))); len(copied) > 2 || time.Now().After(end) {
 			break
 		}
 	}

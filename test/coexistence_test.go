@@ -259,6 +259,7 @@ func plainMail(from, to, subject string) []byte {
 // TestTwelveFlowsOfTwoMailSystems: every mail ends in the right mailbox exactly
 // once, or is refused with the right code; no loop survives.
 func TestTwelveFlowsOfTwoMailSystems(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, worldOptions{route: listenerGateway + withSRS, rules: linkAll})
 
 	t.Run("inbound to each side", func(t *testing.T) {

@@ -147,6 +147,7 @@ func buildDeb(t *testing.T, version string) string {
 }
 
 func TestPackage(t *testing.T) {
+	t.Parallel()
 	first, second := buildDeb(t, "v1.0.0"), buildDeb(t, "v1.0.0-3-gabc")
 	t.Run("is upgraded over data, removed and purged", func(t *testing.T) { livePackage(t, first, second) })
 	t.Run("leaves nothing where nothing was stored", func(t *testing.T) { unusedPackage(t, first) })

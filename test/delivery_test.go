@@ -19,6 +19,7 @@ import (
 )
 
 func TestMailThroughPostfixBecomesLinks(t *testing.T) {
+	t.Parallel()
 	d := newDaemon(t, linkAll)
 	d.start()
 	p := startPostfix(t, d.MilterAddr)
@@ -51,6 +52,7 @@ func TestMailThroughPostfixBecomesLinks(t *testing.T) {
 }
 
 func TestMailBySendmailCommandBecomesLinks(t *testing.T) {
+	t.Parallel()
 	d := newDaemon(t, linkAll)
 	d.start()
 	p := startPostfix(t, d.MilterAddr)
@@ -77,6 +79,7 @@ func TestMailBySendmailCommandBecomesLinks(t *testing.T) {
 }
 
 func TestMailThatNoRuleTouchesIsDeliveredByteForByte(t *testing.T) {
+	t.Parallel()
 	d := newDaemon(t, "rules:\n  - name: large\n    if: attachment.size > 1 * MB\n    link: {}\n")
 	d.start()
 	p := startPostfix(t, d.MilterAddr)
@@ -103,6 +106,7 @@ func TestMailThatNoRuleTouchesIsDeliveredByteForByte(t *testing.T) {
 }
 
 func TestSameMailTwiceHasOneRecordAndOneLink(t *testing.T) {
+	t.Parallel()
 	d := newDaemon(t, linkAll)
 	d.start()
 	p := startPostfix(t, d.MilterAddr)
@@ -129,6 +133,7 @@ func TestSameMailTwiceHasOneRecordAndOneLink(t *testing.T) {
 }
 
 func TestMailWaitsWhileCloakroomIsStopped(t *testing.T) {
+	t.Parallel()
 	d := newDaemon(t, linkAll)
 	d.start()
 	p := startPostfix(t, d.MilterAddr)
@@ -162,6 +167,7 @@ func TestMailWaitsWhileCloakroomIsStopped(t *testing.T) {
 }
 
 func TestMessageInFlightSurvivesSIGTERM(t *testing.T) {
+	t.Parallel()
 	d := newDaemon(t, linkAll)
 	d.start()
 	p := startPostfix(t, d.MilterAddr)
@@ -220,6 +226,7 @@ func readReply(t *testing.T, conn net.Conn) string {
 }
 
 func TestReloadTakesNewRulesAndKeepsTheOldOnesOnAMistake(t *testing.T) {
+	t.Parallel()
 	d := newDaemon(t, "rules:\n  - name: nothing\n    link: false\n")
 	d.start()
 	p := startPostfix(t, d.MilterAddr)
@@ -243,6 +250,7 @@ func TestReloadTakesNewRulesAndKeepsTheOldOnesOnAMistake(t *testing.T) {
 }
 
 func TestObserveChangesNothing(t *testing.T) {
+	t.Parallel()
 	d := newDaemon(t, "mode: observe\n"+linkAll)
 	d.start()
 	p := startPostfix(t, d.MilterAddr)
@@ -257,6 +265,7 @@ func TestObserveChangesNothing(t *testing.T) {
 }
 
 func TestUnixSocketServesPostfix(t *testing.T) {
+	t.Parallel()
 	d := newDaemon(t, linkAll)
 	if err := os.Chmod(d.Folder, 0o755); err != nil { // Postfix has to reach the socket
 		t.Fatal(err)
@@ -272,6 +281,7 @@ func TestUnixSocketServesPostfix(t *testing.T) {
 }
 
 func TestSecondDaemonOnTheSameDataIsRefused(t *testing.T) {
+	t.Parallel()
 	d := newDaemon(t, linkAll)
 	d.start()
 	_, stderr, code := d.run(nil, "serve")

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -24,11 +25,20 @@ type demo struct {
 	out bytes.Buffer // standard error
 }
 
+// demoProgram builds the program once, beside the binary.
+var demoProgram = sync.OnceValues(func() (string, error) {
+	program := filepath.Join(filepath.Dir(binary), "demo")
+	if err := build(program, "cloakroom/deploy/demo"); err != nil {
+		return "", err
+	}
+	return program, nil
+})
+
 func newDemo(t *testing.T, args ...string) *demo {
 	t.Helper()
-	program := filepath.Join(t.TempDir(), "demo")
-	if out, err := exec.Command("go", "build", "-o", program, "cloakroom/deploy/demo").CombinedOutput(); err != nil {
-		t.Fatalf("build the demo: %v\n%s", err, out)
+	program, err := demoProgram()
+	if err != nil {
+		t.Fatal(err)
 	}
 	// Not t.TempDir: Postfix's accounts must be able to search it.
 	tmp, err := os.MkdirTemp("", "cloakroom-tmp-")
@@ -109,6 +119,7 @@ func (d *demo) assertNothingLeft(t *testing.T) {
 }
 
 func TestDemoShowsWhatItPromises(t *testing.T) {
+	t.Parallel()
 	d := newDemo(t, "-binary", binary)
 	stdout, err := d.run()
 	if err != nil {
@@ -145,6 +156,7 @@ func TestDemoShowsWhatItPromises(t *testing.T) {
 }
 
 func TestDemoThatStaysEndsCleanlyAtAnInterrupt(t *testing.T) {
+	t.Parallel()
 	d := newDemo(t, "-binary", binary, "-keep")
 	out, code := d.interruptAt(t, "Press Ctrl-C")
 	if code != 0 || !strings.Contains(out, "curl smtp://127.0.0.1:") || !strings.Contains(out, "stopped and removed") {
@@ -154,6 +166,7 @@ func TestDemoThatStaysEndsCleanlyAtAnInterrupt(t *testing.T) {
 }
 
 func TestDemoInterruptedHalfWayLeavesNothing(t *testing.T) {
+	t.Parallel()
 	d := newDemo(t, "-binary", binary)
 	out, code := d.interruptAt(t, " 2  Ann sends files")
 	if code != 130 || !strings.Contains(out, "Interrupted.") {
@@ -163,6 +176,7 @@ func TestDemoInterruptedHalfWayLeavesNothing(t *testing.T) {
 }
 
 func TestDemoFailsWhenSomethingDoesNotHold(t *testing.T) {
+	t.Parallel()
 	// The real program, but for one command that tells of a store that saves nothing.
 	wrong := filepath.Join(t.TempDir(), "wrong")
 	script := "#!/bin/sh\ncase \"$*\" in *'store stats --json') echo '{\"linked\":3,\"saved\":0,\"store\":{\"blobs\":3}}'; exit ;; esac\nexec " + binary + " \"$@\"\n"

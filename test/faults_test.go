@@ -146,6 +146,7 @@ func lockDatabase(t *testing.T, data string) (mend func()) {
 }
 
 func TestFaultsAreTemporaryAndHealWithoutARestart(t *testing.T) {
+	t.Parallel()
 	d := newDaemon(t, linkAll+untilFull)
 	data := mountData(t, d)
 	d.start()
@@ -182,6 +183,7 @@ func TestFaultsAreTemporaryAndHealWithoutARestart(t *testing.T) {
 
 // A lock that does not last delays a mail and nothing else.
 func TestALockThatEndsInTimeOnlyDelaysTheMail(t *testing.T) {
+	t.Parallel()
 	d := newDaemon(t, linkAll)
 	d.start()
 	p := startPostfix(t, d.MilterAddr)
@@ -202,6 +204,7 @@ func TestALockThatEndsInTimeOnlyDelaysTheMail(t *testing.T) {
 }
 
 func TestFaultsWithOnErrorAcceptLetTheMailPassUnchanged(t *testing.T) {
+	t.Parallel()
 	d := newDaemon(t, linkAll+untilFull)
 	d.MilterConfig = []string{"on_error: accept"}
 	data := mountData(t, d)
@@ -246,6 +249,7 @@ func checkLeftovers(t *testing.T, d *daemon, data string) {
 }
 
 func TestDataThatCannotBeUsedIsAnErrorAtStartAndIsLeftAsItIs(t *testing.T) {
+	t.Parallel()
 	d := newDaemon(t, linkAll)
 	d.start()
 	p := startPostfix(t, d.MilterAddr)

@@ -40,10 +40,8 @@ func run(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	binary = filepath.Join(dir, "cloakroom")
-	build := exec.Command("go", "build", "-o", binary, "cloakroom/cmd/cloakroom")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "build cloakroom: %v\n%s", err, out)
+	if err := build(binary, "cloakroom/cmd/cloakroom"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	code := m.Run()
@@ -52,6 +50,16 @@ func run(m *testing.M) int {
 		return max(code, 1)
 	}
 	return code
+}
+
+// build builds a program as it is released.
+func build(program, from string) error {
+	cmd := exec.Command("go", "build", "-o", program, from)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build %s: %w\n%s", from, err, out)
+	}
+	return nil
 }
 
 // daemon is a cloakroom that can be stopped and started again on its data.

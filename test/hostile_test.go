@@ -86,6 +86,7 @@ func harmless(name string) error {
 var device = regexp.MustCompile(`(?i)^(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|:|$)`)
 
 func TestHostileNamesAreHarmlessEverywhere(t *testing.T) {
+	t.Parallel()
 	outer := t.TempDir()
 	base := filepath.Join(outer, "deep", "vault")
 	if err := os.MkdirAll(base, 0o755); err != nil {

@@ -143,6 +143,7 @@ func (w *accessWorld) command(want string, args ...string) string {
 }
 
 func TestLinksAskWhoComes(t *testing.T) {
+	t.Parallel()
 	w := newAccessWorld(t)
 	content := random(300_000, 3)
 	sum := func(page string) [32]byte { return sha256.Sum256([]byte(page)) }

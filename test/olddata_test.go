@@ -84,6 +84,7 @@ func oldLink(t *testing.T, dir string) string {
 }
 
 func TestDataOfOlderVersionsIsServed(t *testing.T) {
+	t.Parallel()
 	for _, file := range oldData(t) {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			d := newDaemon(t, linkAll)

@@ -78,6 +78,7 @@ func failures(t *testing.T, folder, config string) []string {
 }
 
 func TestExamplePoliciesDoWhatTheirCasesSay(t *testing.T) {
+	t.Parallel()
 	for _, folder := range policies(t) {
 		t.Run(filepath.Base(folder), func(t *testing.T) {
 			if len(mustRead(t, filepath.Join(folder, "README.md"))) < 200 {

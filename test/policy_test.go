@@ -32,6 +32,7 @@ const mailRules = `rules:
 
 // TestRulesAboutTheMailAsAWhole refuses, holds and marks mail through Postfix.
 func TestRulesAboutTheMailAsAWhole(t *testing.T) {
+	t.Parallel()
 	d := newDaemon(t, mailRules)
 	d.start()
 	p := startPostfix(t, d.MilterAddr)
@@ -86,6 +87,7 @@ func TestRulesAboutTheMailAsAWhole(t *testing.T) {
 // TestLocalSubmissionIsNeverRefusedAtRCPT: Postfix would drop mail of
 // sendmail(1) whose recipient a milter refuses.
 func TestLocalSubmissionIsNeverRefusedAtRCPT(t *testing.T) {
+	t.Parallel()
 	d := newDaemon(t, "rules:\n  - name: no carol\n    if: recipient.address == 'carol@acmecorp.test'\n    reject: {text: \"not to carol\"}\n")
 	d.start()
 	p := startPostfix(t, d.MilterAddr)
@@ -104,6 +106,7 @@ func TestLocalSubmissionIsNeverRefusedAtRCPT(t *testing.T) {
 // TestRulesKnowUsersOfTheDirectory links only for a group, and takes a new
 // file of users at SIGHUP.
 func TestRulesKnowUsersOfTheDirectory(t *testing.T) {
+	t.Parallel()
 	const config = "directory: {file: users.yaml}\nrules:\n  - name: research\n    if: \"'research' in recipient.groups && recipient.department == 'labs'\"\n    link: {}\n"
 	d := newDaemon(t, config)
 	users := filepath.Join(d.Folder, "users.yaml")

@@ -51,6 +51,7 @@ func waitQueue(t *testing.T, d *daemon, n int, args ...string) []app.Job {
 // TestTheQueueObeysWhileTheDaemonRuns holds a target, releases it, drops an
 // upload and retries one that failed for good, all beside a daemon at work.
 func TestTheQueueObeysWhileTheDaemonRuns(t *testing.T) {
+	t.Parallel()
 	base := t.TempDir()
 	d := newDaemon(t, "vault:\n  targets:\n    assets:\n      dir: {base: "+base+"}\n      delay: 0s\n      path: \"{space}/{name}\"\nrules:\n  - name: everybody\n    vault: {target: assets}\n")
 	d.start()
@@ -105,6 +106,7 @@ func TestTheQueueObeysWhileTheDaemonRuns(t *testing.T) {
 // TestBackfillMakesTheSameUploadsOnceMore takes somebody into the vault whose
 // mail came before, by rules that came later.
 func TestBackfillMakesTheSameUploadsOnceMore(t *testing.T) {
+	t.Parallel()
 	base := t.TempDir()
 	const rules = "rules:\n  - name: carol\n    if: owner.address == 'carol@acmecorp.test'\n    vault: {target: assets}\n  - name: links\n    link: {}\n"
 	config := "vault:\n  targets:\n    assets:\n      dir: {base: " + base + "}\n      delay: 0s\n      path: \"{space}/{name}\"\n"

@@ -48,6 +48,7 @@ func longText(content []byte) (msg []byte, stays string) {
 // TestPostfixSessions: several messages, a login, SMTPUTF8, a large new body,
 // and Cloakroom's end in the middle of a session.
 func TestPostfixSessions(t *testing.T) {
+	t.Parallel()
 	rules := `rules:
   - name: no programs
     if: attachment.extension == 'exe'

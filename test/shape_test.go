@@ -40,6 +40,7 @@ func leaves(t *testing.T, msg []byte) map[string][]string {
 }
 
 func TestMessageThatIsOneAttachmentGetsANewBodyAndHeader(t *testing.T) {
+	t.Parallel()
 	d := newDaemon(t, linkAll)
 	d.start()
 	p := startPostfix(t, d.MilterAddr)
@@ -72,6 +73,7 @@ func TestMessageThatIsOneAttachmentGetsANewBodyAndHeader(t *testing.T) {
 }
 
 func TestAcceptedMailSurvivesKill(t *testing.T) {
+	t.Parallel()
 	d := newDaemon(t, linkAll)
 	d.start()
 	p := startPostfix(t, d.MilterAddr)
@@ -97,6 +99,7 @@ func TestAcceptedMailSurvivesKill(t *testing.T) {
 }
 
 func TestRepliesCarryAReferenceThatTheLogHas(t *testing.T) {
+	t.Parallel()
 	d := newDaemon(t, linkAll)
 	d.start()
 	p := startPostfix(t, d.MilterAddr)

@@ -231,6 +231,7 @@ var forgeries = []forgery{
 const forgedTag = "[FORGED SENDER?]"
 
 func TestForgedSendersAreRefusedOrMarked(t *testing.T) {
+	t.Parallel()
 	samples := realMessages(t, false, 6)
 	for example, refuses := range map[string]bool{"spoofed-internal-senders": true, "spoofed-internal-senders-tag": false} {
 		t.Run(example, func(t *testing.T) {
@@ -272,6 +273,7 @@ func TestForgedSendersAreRefusedOrMarked(t *testing.T) {
 // TestMailingListsThatBreakSignaturesAreLeftAlone: DMARC fails for many a list,
 // which claims nothing of ours.
 func TestMailingListsThatBreakSignaturesAreLeftAlone(t *testing.T) {
+	t.Parallel()
 	samples := realMessages(t, true, 3)
 	p := spoofing(t, "spoofed-internal-senders")
 	n := 0
@@ -289,6 +291,7 @@ func TestMailingListsThatBreakSignaturesAreLeftAlone(t *testing.T) {
 // TestASenderThatNobodyVerifiedIsMarked: a failure told under a stranger's id is
 // as good as none, so the mail is not refused.
 func TestASenderThatNobodyVerifiedIsMarked(t *testing.T) {
+	t.Parallel()
 	samples := realMessages(t, false, 2)
 	p := spoofing(t, "spoofed-internal-senders")
 	n := 0

@@ -74,6 +74,7 @@ rules:
 // TestAttachmentsFillSpacesOfUsersAndDepartments: the mail is delivered at once,
 // and each owner's space gets each file once.
 func TestAttachmentsFillSpacesOfUsersAndDepartments(t *testing.T) {
+	t.Parallel()
 	base := t.TempDir()
 	d := newDaemon(t, "directory: {file: users.yaml}\nvault:\n  targets:\n    assets:\n      dir: {base: "+base+"}\n      delay: 0s\n      path: \"{space}/{direction}/{name}\"\n"+vaultRules)
 	users := "users:\n  - {address: bob@acmecorp.test, aliases: [robert@acmecorp.test], department: labs}\n  - {address: carol@acmecorp.test}\n  - {address: alice@acmecorp.test, department: labs}\n"

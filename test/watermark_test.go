@@ -45,6 +45,7 @@ func unheaded(msg []byte) []byte {
 }
 
 func TestBelowTheWatermarkMailPassesOrWaitsAndLinksComeBack(t *testing.T) {
+	t.Parallel()
 	config := fmt.Sprintf("store: {low_space: %d, when_low: pass}\n", watermark) + linkAll
 	d, c := newAdmin(t, config)
 	adminPart := strings.TrimSuffix(d.Config, config)
@@ -134,6 +135,7 @@ func TestBelowTheWatermarkMailPassesOrWaitsAndLinksComeBack(t *testing.T) {
 // Mail comes from all sides while the disk crosses the watermark again and again:
 // each is delivered whole, with its link and its blob, or as it came.
 func TestCrossingTheWatermarkLeavesNothingHalfDone(t *testing.T) {
+	t.Parallel()
 	const senders, each = 4, 40
 	d := newDaemon(t, fmt.Sprintf("store: {low_space: %d}\n", watermark)+linkAll)
 	data := mountData(t, d)

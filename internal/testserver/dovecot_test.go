@@ -12,6 +12,7 @@ import (
 )
 
 func TestDovecotServesItsAccountsAndLeavesNothing(t *testing.T) {
+	t.Parallel()
 	ctx := testContext(t)
 	began := time.Now()
 	d, err := StartDovecot(ctx, "")

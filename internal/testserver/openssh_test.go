@@ -43,6 +43,7 @@ func logIn(t *testing.T, s *SSHD) *sftp.Client {
 }
 
 func TestOpenSSHServesFilesAndLeavesNothing(t *testing.T) {
+	t.Parallel()
 	ctx := testContext(t)
 	began := time.Now()
 	s, err := StartSSHD(ctx, "")
@@ -108,6 +109,7 @@ func TestOpenSSHServesFilesAndLeavesNothing(t *testing.T) {
 }
 
 func TestOpenSSHHasASmallDisk(t *testing.T) {
+	t.Parallel()
 	if !isRoot() {
 		if os.Getenv("CI") != "" {
 			t.Fatal("only root can mount a small disk: run the tests as root")
@@ -221,6 +223,7 @@ func TestProxyDelaysStallsAndCuts(t *testing.T) {
 }
 
 func TestSSHDServesTheStockClient(t *testing.T) {
+	t.Parallel()
 	s, err := StartSSHD(testContext(t), "")
 	if err != nil {
 		t.Fatal(err)

@@ -49,6 +49,7 @@ func mustRead(t *testing.T, file string) string {
 }
 
 func TestPostfixDeliversBySMTPAndSendmail(t *testing.T) {
+	t.Parallel()
 	ctx := testContext(t)
 	began := time.Now()
 	p := startTestPostfix(t, PostfixOptions{Mailboxes: []string{"bob@acmecorp.test", "Alice@acmecorp.test"}})
@@ -145,6 +146,7 @@ func TestPostfixLeavesTheFirstMilterConnectionToTheCaller(t *testing.T) {
 }
 
 func TestPostfixDefaultActionWhileMilterIsAway(t *testing.T) {
+	t.Parallel()
 	port, err := freePort()
 	if err != nil {
 		t.Fatal(err)
@@ -165,6 +167,7 @@ func TestPostfixDefaultActionWhileMilterIsAway(t *testing.T) {
 }
 
 func TestPostfixRoutesAndQueues(t *testing.T) {
+	t.Parallel()
 	ctx := testContext(t)
 	next := startTestPostfix(t, PostfixOptions{Mailboxes: []string{"eve@ext.test"}})
 	port, err := freePort()
@@ -204,6 +207,7 @@ func TestPostfixRoutesAndQueues(t *testing.T) {
 }
 
 func TestPostfixStopLeavesNothing(t *testing.T) {
+	t.Parallel()
 	ctx := testContext(t)
 	p := startTestPostfix(t, PostfixOptions{Mailboxes: []string{"bob@acmecorp.test"}})
 	if _, err := SendSMTP(ctx, p.SMTPAddr(), "eve@ext.test", []string{"bob@acmecorp.test"}, strings.NewReader("\r\nx\r\n")); err != nil {
@@ -245,6 +249,7 @@ func TestPostfixEndsWithItsContext(t *testing.T) {
 }
 
 func TestPostfixSaysWhyItDoesNotStart(t *testing.T) {
+	t.Parallel()
 	p, err := StartPostfix(testContext(t), PostfixOptions{Extra: map[string]string{"mail_owner": "no-such-account"}})
 	if err == nil {
 		p.Stop()

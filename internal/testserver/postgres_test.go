@@ -13,6 +13,7 @@ import (
 )
 
 func TestPostgresServesDatabasesAndLeavesNothing(t *testing.T) {
+	t.Parallel()
 	ctx := testContext(t)
 	began := time.Now()
 	p, err := StartPostgres(ctx, "")
@@ -54,6 +55,7 @@ func TestPostgresServesDatabasesAndLeavesNothing(t *testing.T) {
 }
 
 func TestPostgresClustersAreApart(t *testing.T) {
+	t.Parallel()
 	ctx := testContext(t)
 	a, err := StartPostgres(ctx, "")
 	if err != nil {

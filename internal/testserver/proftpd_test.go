@@ -12,6 +12,7 @@ import (
 )
 
 func TestProFTPDServesItsUserAndLeavesNothing(t *testing.T) {
+	t.Parallel()
 	ctx := testContext(t)
 	began := time.Now()
 	s, err := StartProFTPD(ctx, "")
@@ -76,6 +77,7 @@ func TestProFTPDServesItsUserAndLeavesNothing(t *testing.T) {
 }
 
 func TestProFTPDSessionsCanBeKilled(t *testing.T) {
+	t.Parallel()
 	s, err := StartProFTPD(testContext(t), "")
 	if err != nil {
 		t.Fatal(err)

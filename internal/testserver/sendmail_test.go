@@ -35,6 +35,7 @@ func startTestSink(t *testing.T) *Sink {
 }
 
 func TestSendmailDeliversBySMTPAndSendmail(t *testing.T) {
+	t.Parallel()
 	ctx := testContext(t)
 	sink := startTestSink(t)
 	began := time.Now()

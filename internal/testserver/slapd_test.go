@@ -14,6 +14,7 @@ import (
 )
 
 func TestSlapdServesItsReaderAndLeavesNothing(t *testing.T) {
+	t.Parallel()
 	ctx := testContext(t)
 	began := time.Now()
 	s, err := StartSlapd(ctx, "")
@@ -87,6 +88,7 @@ func assertSilent(t *testing.T, s *Slapd) {
 }
 
 func TestSlapdKilledEnds(t *testing.T) {
+	t.Parallel()
 	ctx := testContext(t)
 	s, err := StartSlapd(ctx, "")
 	if err != nil {
