@@ -102,6 +102,7 @@ func TestAHundredMessagesInFlightSurviveSIGTERM(t *testing.T) {
 	d.waitLog("stopping: messages in flight finish first")
 	all(func(i int) { flights[i].land() })
 	landed := time.Now()
+	d.waitLog("the server ended, status 0") // a second SIGTERM would end it at once
 	d.stop()
 	t.Logf("from SIGTERM to the last answer %v, to the end %v", landed.Sub(begin).Round(time.Millisecond), time.Since(begin).Round(time.Millisecond))
 	if took := time.Since(landed); took > stopLimit {

@@ -145,9 +145,10 @@ func (f *File) write(b *bytes.Buffer) {
 	if size, err := fileSize(f.Size); err == nil && size > len(content) {
 		content = append(content, make([]byte, size-len(content))...)
 	}
-	const lineBytes = 57 // 76 characters in base64 (RFC 2045 section 6.8)
+	const lineBytes, lineEnd = 57, "\r\n" // 76 characters in base64 (RFC 2045 section 6.8)
+	b.Grow(base64.StdEncoding.EncodedLen(len(content)) + (len(content)/lineBytes+1)*len(lineEnd))
 	for line := range slices.Chunk(content, lineBytes) {
-		b.WriteString(base64.StdEncoding.EncodeToString(line))
-		b.WriteString("\r\n")
+		b.Write(base64.StdEncoding.AppendEncode(b.AvailableBuffer(), line))
+		b.WriteString(lineEnd)
 	}
 }
