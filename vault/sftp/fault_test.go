@@ -192,8 +192,11 @@ func TestASlowSourceIsNoHang(t *testing.T) {
 	base, _ := space(t, s)
 	cfg := configFor(s)
 	cfg.Base, cfg.Timeout = base, 2*time.Second // more than a busy machine takes to connect
-	c := vaulttest.Watched(vaulttest.Bytes(100<<10, 1), 64<<10, func(int64) error {
-		time.Sleep(2500 * time.Millisecond) // a bandwidth limit does that
+	var paused sync.Once
+	c := vaulttest.Watched(vaulttest.Bytes(200<<10, 1), 64<<10, func(read int64) error {
+		if read >= 64<<10 {
+			paused.Do(func() { time.Sleep(2500 * time.Millisecond) }) // a bandwidth limit does that
+		}
 		return nil
 	})
 	if err := open(t, cfg).Put(t.Context(), "bob/slow", c, vaulttest.Attempt()); err != nil {

@@ -96,18 +96,18 @@ func Run(t *testing.T, start Start) {
 	// It measures the heap of the whole process, so nothing may run beside it.
 	t.Run("memory does not grow with the file", func(t *testing.T) { memory(t, open(t)) })
 	t.Run("beside each other", func(t *testing.T) {
-		for _, p := range harmful {
-			t.Run(p.name, func(t *testing.T) {
-				t.Parallel()
-				p.run(t, start(t)(t))
-			})
-		}
 		t.Run("harmless", func(t *testing.T) {
 			t.Parallel()
 			for _, p := range harmless {
 				t.Run(p.name, func(t *testing.T) { p.run(t, open(t)) })
 			}
 		})
+		for _, p := range harmful {
+			t.Run(p.name, func(t *testing.T) {
+				t.Parallel()
+				p.run(t, start(t)(t))
+			})
+		}
 	})
 }
 
