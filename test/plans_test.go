@@ -132,6 +132,7 @@ func visit(t *testing.T, d *daemon, web *adminClient, run func(...string) string
 	run("links", "extend", id, "--by", "60d")
 	run("links", "revoke", id, "--yes")
 	run("store", "forget", "--file", "first.pdf", "--yes")
+	run("links", "revoke", "--file", "*econd*", "--yes")
 	for _, path := range []string{"/", "/?span=7d", "/queue", "/queue?state=failed", "/queue?owner=bob@acmecorp.test", "/queue?error=denied", "/queue?kind=vault&target=assets",
 		"/targets", "/links", "/links?sender=dave@ext.test", "/links?recipient=bob@acmecorp.test", "/links?file=second", "/links?state=expired", "/links/" + id,
 		"/trace?q=4XYZabc", "/trace?q=" + url.QueryEscape("<2.plans@ext.test>"), "/trace?q=" + url.QueryEscape(link), "/store", "/audit", "/metrics", "/readyz"} {
