@@ -215,7 +215,7 @@ func likeRealMail(t *testing.T, path string) {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	for _, table := range []string{"mails", "parts", "links", "link_parts", "downloads", "blobs", "jobs", "uploads"} {
+	for _, table := range []string{"mails", "parts", "links", "link_parts", "downloads", "blobs", "jobs", "uploaded"} {
 		var shape []string
 		for _, c := range column(t, d, `SELECT name FROM pragma_table_info($1)`, table) {
 			shape = append(shape, fmt.Sprintf(`typeof(%[1]s) || CASE WHEN typeof(%[1]s) IN ('text', 'blob') AND LENGTH(%[1]s) = 0 THEN ' empty' ELSE '' END`, c[0]))

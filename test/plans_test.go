@@ -23,7 +23,7 @@ import (
 )
 
 // largeTables grow with the mail.
-var largeTables = []string{"mails", "parts", "recipients", "links", "link_parts", "downloads", "blobs", "jobs", "uploads", "holds", "audit", "tally_contents"}
+var largeTables = []string{"mails", "parts", "recipients", "links", "link_parts", "downloads", "blobs", "jobs", "uploaded", "holds", "audit", "tally_contents"}
 
 // wholeReads are the statements that read all of something on purpose: a part of
 // each, and why.
@@ -186,7 +186,7 @@ var (
 	schemaSQL = regexp.MustCompile(`(?i)^\s*(CREATE|DROP|ALTER|PRAGMA|BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE)\b`)
 	// What package db asks about itself.
 	sqliteOnly = regexp.MustCompile(`schema_migrations|journal_segments`)
-	migration  = regexp.MustCompile(`(?i)json_each|UPDATE links SET guard = '\{\}'|\bCREATE INDEX\b|uploads_before`)
+	migration  = regexp.MustCompile(`(?i)json_each|UPDATE links SET guard = '\{\}'|\bCREATE INDEX\b|\bFROM uploads\b`)
 )
 
 func plansOnSQLite(t *testing.T, path string, texts []string, used map[string]bool) {

@@ -5,6 +5,7 @@ package vault
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -43,7 +44,7 @@ type Made struct {
 }
 
 func insert(ctx context.Context, tx db.Tx, m *Made) error {
-	_, err := tx.ExecContext(ctx, `INSERT INTO uploads (job, target, sha256, size, mail, owner, wanted, path, done)
+	_, err := tx.ExecContext(ctx, `INSERT INTO uploaded (job, target, sha256, size, mail, owner, wanted, path, done)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (job) DO UPDATE SET path = excluded.path, done = excluded.done`,
 		m.Job, m.Target, m.SHA256[:], m.Size, m.Mail[:], m.Owner, m.Wanted, m.Path, m.At.UnixMilli())
 	if err != nil {
@@ -88,6 +89,9 @@ func (m *Made) complete(ctx context.Context, tx db.Tx) (found bool, err error) {
 		return false, err
 	}
 	r, _, err := Open(&of[0])
+	if errors.Is(err, ErrNoUpload) { // the line that told of it was damaged
+		return false, nil
+	}
 	if err != nil {
 		return false, fmt.Errorf("job %s: %w", m.Job, err)
 	}

@@ -5,6 +5,7 @@ package vault_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -128,9 +129,130 @@ func takeOver(t *testing.T, n int, o db.Options) {
 	if err != nil || len(got) != 500 || again != 72 || !slices.IsSortedFunc(got, func(a, b jobs.Job) int { return a.NotBefore.Compare(b.NotBefore) }) {
 		t.Errorf("%d jobs claimed, %d of them again, %v", len(got), again, err)
 	}
+	// In a fleet an older program is beside it for a while: by the table that it
+	// knows it would take what waits for not needed, and delete it.
+	const neededBefore = `EXISTS (SELECT 1 FROM uploads u JOIN jobs j ON j.key = u.job WHERE u.sha256 = $1 AND j.state <> 'done')`
 	var needed bool
+	if err := d.Read().QueryRowContext(t.Context(), `SELECT CASE WHEN `+neededBefore+` THEN 1 ELSE 0 END`, []byte("0123456789abcdef1000000000000001")).Scan(&needed); err == nil && !needed {
+		t.Error("an older program that collects garbage finds that a waiting file is not needed")
+	}
 	if err := d.Read().QueryRowContext(t.Context(), `SELECT CASE WHEN `+vault.Needed+` THEN 1 ELSE 0 END`, []byte("0123456789abcdef1000000000000001")).Scan(&needed); err != nil || !needed {
 		t.Errorf("a blob is needed: %v, %v", needed, err)
+	}
+}
+
+// TestEveryJobOfAnOlderVersionGoesOn has one of each kind in each state that is
+// not done, due at another time than it was made.
+func TestEveryJobOfAnOlderVersionGoesOn(t *testing.T) {
+	t.Run("sqlite", func(t *testing.T) { goOn(t, db.Options{Path: filepath.Join(t.TempDir(), "test.db")}) })
+	t.Run("postgres", func(t *testing.T) { goOn(t, db.Options{URL: pgtest.Database(t)}) })
+}
+
+func goOn(t *testing.T, o db.Options) {
+	ctx := context.WithoutCancel(t.Context())
+	o.Log = slog.New(slog.DiscardHandler)
+	d, err := db.Open(ctx, o, slices.Concat(jobs.Migrations[:2], vault.Migrations[:3])...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	far := time.Now().Add(time.Hour).UnixMilli()
+	err = d.Commit(ctx, nil, func(ctx context.Context, tx db.Tx) error {
+		for _, kind := range []string{"vault", "copy", "receipt"} {
+			if _, err := tx.ExecContext(ctx, `INSERT INTO job_targets (kind, target, held, failures, probe, probe_at, last_error, changed) VALUES ($1, 't', 0, 0, '', 0, '', 0)`, kind); err != nil {
+				return err
+			}
+			for i, one := range []struct {
+				name, state string
+				due         int64
+			}{{"ready", "waiting", 2000}, {"delayed", "waiting", far}, {"tried", "waiting", 9000}, {"held", "held", 2000}, {"failed", "failed", 2000}, {"running", "running", 2000}} {
+				_, err := tx.ExecContext(ctx, `INSERT INTO jobs (key, kind, target, owner, payload, state, attempts, not_before, lease_until, node, fence, last_error, created, since, updated)
+					VALUES ($1, $2, 't', 'bob', $3, $4, 1, $5, $6, 'one', 5, 'because', $7, $7, $7)`,
+					kind+"-"+one.name, kind, []byte("{}"), one.state, one.due, map[bool]int64{true: far}[one.state == "running"], 1000+i)
+				if err == nil && kind == "vault" {
+					_, err = tx.ExecContext(ctx, `INSERT INTO uploads (job, target, sha256, size, mail, owner, wanted, path, sent, done) VALUES ($1, 't', $2, 5, $2, 'bob', $3, '', 3, 0)`,
+						kind+"-"+one.name, make([]byte, 32), one.name+".pdf")
+				}
+				if err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Close()
+	for range 2 { // there is nothing to do the second time
+		if d, err = db.Open(ctx, o, slices.Concat(jobs.Tables, vault.Migrations, jobs.Indexes)...); err != nil {
+			t.Fatal(err)
+		}
+		defer d.Close()
+	}
+	if _, err := db.Open(ctx, o, slices.Concat(jobs.Migrations[:2], vault.Migrations[:3])...); !errors.Is(err, db.ErrNewer) {
+		t.Errorf("the older program: %v", err)
+	}
+	s, err := jobs.New(ctx, d, jobs.Options{Node: "one", Log: o.Log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range []string{"vault", "copy", "receipt"} {
+		keysOf := func(f jobs.Filter) (keys []string) {
+			f.Kind = kind
+			got, err := s.List(ctx, f, jobs.Cursor{}, 100)
+			n, _, countErr := s.Count(ctx, f)
+			if err != nil || countErr != nil || n != len(got) {
+				t.Errorf("%s: %d listed, %d counted: %v, %v", kind, len(got), n, err, countErr)
+			}
+			for _, j := range got {
+				keys = append(keys, strings.TrimPrefix(j.Key, kind+"-"))
+			}
+			return keys
+		}
+		for want, f := range map[string]jobs.Filter{
+			"ready delayed tried held failed running": {},
+			"ready delayed tried":                     {States: []jobs.State{jobs.Waiting}},
+			"held failed":                             {States: []jobs.State{jobs.Held, jobs.Failed}},
+			"running":                                 {States: []jobs.State{jobs.Running}, Owner: "bob"},
+		} {
+			if got := strings.Join(keysOf(f), " "); got != want {
+				t.Errorf("%s: %s, want %s", kind, got, want)
+			}
+		}
+		got, err := s.Claim(ctx, jobs.Claim{Kind: kind, Limit: 100, Lease: time.Minute})
+		if err != nil || len(got) != 2 || got[0].Key != kind+"-ready" || got[1].Key != kind+"-tried" {
+			t.Errorf("%s: claimed %+v, %v", kind, got, err)
+		}
+		for _, j := range got {
+			if err := s.GiveBack(ctx, j.Ref()); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if err := s.Complete(ctx, jobs.Ref{Key: "copy-running", Fence: 5}, nil); err != nil {
+		t.Errorf("what was under way ends: %v", err)
+	}
+	if n, err := s.FreeOwn(ctx); n != 2 || err != nil {
+		t.Errorf("%d jobs of the node before are freed, %v", n, err)
+	}
+	if n, err := s.Release(ctx, jobs.Filter{}); n != 3 || err != nil {
+		t.Errorf("%d released, %v", n, err)
+	}
+	if n, err := s.Retry(ctx, jobs.Filter{States: []jobs.State{jobs.Failed}}); n != 3 || err != nil {
+		t.Errorf("%d retried, %v", n, err)
+	}
+	for kind, want := range map[string]int{"vault": 5, "copy": 4, "receipt": 5} {
+		if got, err := s.Claim(ctx, jobs.Claim{Kind: kind, Limit: 100, Lease: time.Minute}); err != nil || len(got) != want {
+			t.Errorf("%s: %d claimed, %v", kind, len(got), err)
+		}
+	}
+	stats, err := s.Stats(ctx)
+	sum := ""
+	for _, one := range stats {
+		sum += fmt.Sprint(one.Kind, " ", one.State, " ", one.Count, " ", one.Oldest.UnixMilli(), "; ")
+	}
+	if want := "copy done 1 1005; copy running 4 1000; copy waiting 1 1001; receipt running 5 1000; receipt waiting 1 1001; vault running 5 1000; vault waiting 1 1001; "; err != nil || sum != want {
+		t.Errorf("%s, %v, want %s", sum, err, want)
 	}
 }
 
@@ -165,6 +287,8 @@ func TestTheJournalOfAnOlderVersionIsReadBack(t *testing.T) {
 	}
 	line("job", `{"key":"vault-x","how":"done"}`)
 	line("uploaded", `{"job":"vault-x","path":"bob/plan-2.pdf","at":"2026-11-28T13:00:36Z"}`)
+	line("job", `{"Key":"vault-damaged","Kind":"vault","Target":"assets","Payload":{"mail":"MAIL","part":3}}`) // the line of its upload cannot be read
+	line("uploaded", `{"job":"vault-damaged","path":"bob/third.pdf","at":"2026-11-28T13:00:36Z"}`)
 	line("uploaded", `{"job":"vault-forgotten","path":"bob/other.pdf","at":"2026-11-28T13:00:36Z"}`)
 	if j, err = b.jobs.Get(t.Context(), "vault-x"); err != nil {
 		t.Fatal(err)
@@ -172,5 +296,30 @@ func TestTheJournalOfAnOlderVersionIsReadBack(t *testing.T) {
 	r, _, err := vault.Of(t.Context(), b.db.Read(), j)
 	if err != nil || r.Path != "bob/plan-2.pdf" || r.Wanted != "bob/plan.pdf" || r.Mail != mail || r.SHA256 != sum || r.Sent != 5 || r.Done.IsZero() {
 		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+// TestAMailIsForgottenWithAJobThatNamesNoContent has one whose upload was lost with
+// a damaged line of an older journal: what it tells of the mail goes too.
+func TestAMailIsForgottenWithAJobThatNamesNoContent(t *testing.T) {
+	b := newBench(t)
+	mail := ledger.Key{7}
+	u := vault.Upload{Target: "assets", Path: "bob/secret plan.pdf", About: vault.About{Mail: mail, Name: "secret plan.pdf"}}
+	j, err := u.Job(time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	j.Blob = nil
+	err = b.db.Commit(t.Context(), nil, func(ctx context.Context, tx db.Tx) error {
+		if err := b.jobs.Enqueue(ctx, tx, j); err != nil {
+			return err
+		}
+		return vault.ForgetMail(ctx, tx, mail)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if left, err := b.jobs.Get(t.Context(), j.Key); !errors.Is(err, jobs.ErrNotFound) {
+		t.Errorf("left: %+v, %v", left, err)
 	}
 }

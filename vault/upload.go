@@ -23,9 +23,13 @@ const JobKind = "vault"
 
 // Migrations make the table of this package.
 //
-//	uploads_sha   where a target has a blob already
+//	uploaded_sha   where a target has a blob already
 //
 // A mail's uploads are found by their jobs' keys, which begin with the mail's.
+//
+// What was made has a table of another name than before: in a fleet that is
+// upgraded node by node an older program may still collect garbage, and would find
+// in a table that it knows that nothing waits.
 var Migrations = []db.Migration{{Name: "vault-1", SQL: `
 CREATE TABLE uploads (
 	job TEXT PRIMARY KEY,
@@ -47,10 +51,7 @@ DROP INDEX uploads_mail;
 CREATE INDEX uploads_open ON uploads (LOWER(wanted), job) WHERE done = 0;
 `}, {Name: "vault-4", SQL: `
 UPDATE jobs SET due = created, label = u.wanted, sha256 = u.sha256, size = u.size, sent = u.sent FROM uploads u WHERE u.job = jobs.key;
-DROP INDEX uploads_sha;
-DROP INDEX uploads_open;
-ALTER TABLE uploads RENAME TO uploads_before;
-CREATE TABLE uploads (
+CREATE TABLE uploaded (
 	job TEXT PRIMARY KEY,
 	target TEXT NOT NULL,
 	sha256 BYTEA NOT NULL,
@@ -61,10 +62,10 @@ CREATE TABLE uploads (
 	path TEXT NOT NULL,
 	done BIGINT NOT NULL
 );
-INSERT INTO uploads (job, target, sha256, size, mail, owner, wanted, path, done)
-	SELECT job, target, sha256, size, mail, owner, wanted, path, done FROM uploads_before WHERE done > 0 ORDER BY job;
-DROP TABLE uploads_before;
-CREATE INDEX uploads_sha ON uploads (sha256, target, done);
+INSERT INTO uploaded (job, target, sha256, size, mail, owner, wanted, path, done)
+	SELECT job, target, sha256, size, mail, owner, wanted, path, done FROM uploads WHERE done > 0 ORDER BY job;
+DROP TABLE uploads;
+CREATE INDEX uploaded_sha ON uploaded (sha256, target, done);
 `}}
 
 // Needed is the SQL condition that a blob, whose hash is $1, waits for its
@@ -172,7 +173,7 @@ func Of(ctx context.Context, q db.Tx, j *jobs.Job) (*Record, *About, error) {
 // Known tells whether the upload of a job was made, or is to be made.
 func Known(ctx context.Context, q db.Tx, job string) (bool, error) {
 	var n int
-	err := q.QueryRowContext(ctx, `SELECT (SELECT COUNT(*) FROM jobs WHERE key = $1) + (SELECT COUNT(*) FROM uploads WHERE job = $1)`, job).Scan(&n)
+	err := q.QueryRowContext(ctx, `SELECT (SELECT COUNT(*) FROM jobs WHERE key = $1) + (SELECT COUNT(*) FROM uploaded WHERE job = $1)`, job).Scan(&n)
 	if err != nil {
 		return false, fmt.Errorf("look for upload %s: %w", job, err)
 	}
@@ -187,8 +188,8 @@ func jobsOf(ctx context.Context, q db.Tx, mail ledger.Key) ([]jobs.Job, error) {
 		return nil, fmt.Errorf("uploads of mail %s: %w", mail, err)
 	}
 	return slices.DeleteFunc(found, func(j jobs.Job) bool {
-		_, about, err := Open(&j)
-		return err != nil || about.Mail != mail
+		_, about, _ := Open(&j) // also one that names no content
+		return about == nil || about.Mail != mail
 	}), nil
 }
 
@@ -204,7 +205,7 @@ func ForgetMail(ctx context.Context, tx db.Tx, mail ledger.Key) error {
 		}
 	}
 	from, to := keyRange(mail)
-	if _, err := tx.ExecContext(ctx, `DELETE FROM uploads WHERE `+ofMail, mail[:], from, to); err != nil {
+	if _, err := tx.ExecContext(ctx, `DELETE FROM uploaded WHERE `+ofMail, mail[:], from, to); err != nil {
 		return fmt.Errorf("uploads of mail %s: %w", mail, err)
 	}
 	return nil
@@ -257,7 +258,7 @@ func elsewhere(ctx context.Context, q db.Tx, r *Record) ([]Record, error) {
 }
 
 func list(ctx context.Context, q db.Tx, where string, args ...any) ([]Record, error) {
-	rows, err := q.QueryContext(ctx, `SELECT job, target, sha256, size, mail, owner, wanted, path, done FROM uploads `+where, args...)
+	rows, err := q.QueryContext(ctx, `SELECT job, target, sha256, size, mail, owner, wanted, path, done FROM uploaded `+where, args...)
 	if err != nil {
 		return nil, fmt.Errorf("list uploads: %w", err)
 	}

@@ -89,12 +89,12 @@ func TestForgettingReachesTheQueue(t *testing.T) {
 		t.Errorf("while an upload runs: %+v", r)
 	}
 	in(`UPDATE jobs SET state = 'waiting' WHERE key = $1`, upload.Key)
-	in(`INSERT INTO uploads (job, target, sha256, size, mail, owner, wanted, path, done) VALUES ($1, 'assets', $2, 1, $3, 'bob@acmecorp.test', 'a.pdf', 'a.pdf', 1)`,
+	in(`INSERT INTO uploaded (job, target, sha256, size, mail, owner, wanted, path, done) VALUES ($1, 'assets', $2, 1, $3, 'bob@acmecorp.test', 'a.pdf', 'a.pdf', 1)`,
 		upload.Key+"0", sum, key[:]) // made before
 	if r := forget(); len(r.Forgotten) != 1 || r.Files.Deleted != 1 {
 		t.Errorf("when it only waits: %+v", r)
 	}
-	if n := count("uploads"); n != 0 {
+	if n := count("uploaded"); n != 0 {
 		t.Errorf("%d uploads are left", n)
 	}
 	if n := count("jobs"); n != 1 {

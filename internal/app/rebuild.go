@@ -197,7 +197,7 @@ var rebuiltRows = []struct{ what, from string }{
 	{"legal holds", "holds"},
 	{"jobs waiting, held or failed", "jobs WHERE state <> 'done'"},
 	{"jobs done", "jobs WHERE state = 'done'"},
-	{"uploads made", "uploads WHERE done > 0"},
+	{"uploads made", "uploaded"},
 	{"audit lines", "audit"},
 }
 

@@ -37,9 +37,9 @@ func (s *Store) Where(ctx context.Context, sum [32]byte, log *slog.Logger) (*Pla
 	}
 	p := &Place{Place: place, Uploads: []UploadRef{}}
 	rows, err := s.DB.Read().QueryContext(ctx, `SELECT u.job AS job, COALESCE(j.state, 'done') AS state, u.target AS target, u.owner AS owner, u.path AS path
-		FROM uploads u LEFT JOIN jobs j ON j.key = u.job WHERE u.sha256 = $1
+		FROM uploaded u LEFT JOIN jobs j ON j.key = u.job WHERE u.sha256 = $1
 		UNION ALL SELECT w.key, w.state, w.target, w.owner, w.label FROM jobs w
-		WHERE w.sha256 = $1 AND w.state <> 'done' AND NOT EXISTS (SELECT 1 FROM uploads m WHERE m.job = w.key)
+		WHERE w.sha256 = $1 AND w.state <> 'done' AND NOT EXISTS (SELECT 1 FROM uploaded m WHERE m.job = w.key)
 		ORDER BY target, job LIMIT $2`, sum[:], maxListedUploads)
 	if err != nil {
 		return nil, fmt.Errorf("uploads of %x: %w", sum, err)

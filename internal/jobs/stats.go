@@ -22,7 +22,8 @@ type Stat struct {
 }
 
 // What is counted one by one: grouping the whole index takes three times as long.
-// Of one target the first that was due is the oldest.
+// Of one target the first that was due is the oldest: they wait for as long as
+// each other before they are, but where that was configured anew meanwhile.
 const (
 	countPlace  = `SELECT COUNT(*) FROM jobs WHERE ` + shelf + ` = $1 AND kind = $2 AND target = $3`
 	oldestPlace = `SELECT created, {now} FROM jobs WHERE ` + shelf + ` = $1 AND kind = $2 AND target = $3 ORDER BY due, key LIMIT 1`

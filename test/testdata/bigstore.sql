@@ -71,7 +71,7 @@ SELECT 'vault-' || lower(hex(substr(hash('mail ' || mail), 1, 8))) || '-' || low
 -- jobs
 WITH RECURSIVE c(n) AS (SELECT {from} UNION ALL SELECT n + 1 FROM c WHERE n + 1 < {to}),
 j AS (SELECT n, {links} - {jobs} + n AS mail, printf('user%d@acmecorp.test', n % 5000) AS owner, {now} - ({jobs} - n) * {gap} AS at FROM c)
-INSERT INTO uploads (job, target, sha256, size, mail, owner, wanted, path, done)
+INSERT INTO uploaded (job, target, sha256, size, mail, owner, wanted, path, done)
 SELECT 'vault-' || lower(hex(substr(hash('mail ' || mail), 1, 8))) || '-' || lower(hex(substr(hash('made ' || n), 1, 8))),
 	CASE n % 2 WHEN 0 THEN 'assets' ELSE 'archive' END, hash(printf('blob %015d', (mail * 31 + 2) % {blobs})), 20, hash('mail ' || mail), owner,
 	printf('%s/2026/10/report %d.pdf', owner, n), printf('%s/2026/10/report %d.pdf', owner, n), at FROM j;
