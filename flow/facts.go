@@ -135,6 +135,14 @@ func (m *Mail) facts(tree *message.Tree) *policy.Facts {
 	return f
 }
 
+// allFacts are those of a mail whose body was read.
+func (m *Mail) allFacts() *policy.Facts {
+	if m.factsRead == nil {
+		m.factsRead = m.facts(m.tree)
+	}
+	return m.factsRead
+}
+
 func (m *Mail) fields(name string) []string {
 	values := m.header.Values(name)
 	out := make([]string, len(values))

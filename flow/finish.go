@@ -134,7 +134,7 @@ func (m *Mail) understand() error {
 
 // decide asks policy, and keeps what must stay in the mail whatever it says.
 func (m *Mail) decide() {
-	m.plan = m.settings.Policy.Decide(m.facts(m.tree))
+	m.plan = m.settings.Policy.Decide(m.allFacts())
 	m.kept = make(map[int]string)
 	if m.passes != "" {
 		defer m.leave(m.passes)
@@ -221,8 +221,14 @@ func (m *Mail) linked() []policy.Linked {
 	return out
 }
 
-// key identifies the mail, so that its repetition finds what was made.
-func (m *Mail) key() ledger.Key { return m.keyOf(m.tree.Digest) }
+// key identifies the mail, so that its repetition finds what was made. It is made
+// once: the header is gone through for it.
+func (m *Mail) key() ledger.Key {
+	if m.itsKey == (ledger.Key{}) {
+		m.itsKey = m.keyOf(m.tree.Digest)
+	}
+	return m.itsKey
+}
 
 // identity is the key of the mail by its header and envelope alone.
 func (m *Mail) identity() ledger.Key { return m.keyOf([32]byte{}) }

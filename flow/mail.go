@@ -24,17 +24,19 @@ type Mail struct {
 	header   message.Header
 	start    time.Time
 
-	arrival forward.Arrival     // which other system it came from
-	pending bool                // the header may yet prove one
-	ways    []forward.Decision  // by recipient; nil without co-existence
-	groups  map[string][]string // of the directory, by address
-	refused *Reply              // at the end of the header, for a recipient
-	split   split
-	users   map[string]*directory.User // by address as it came
-	vaulted []spaceCopy                // copies for the vault
-	whole   *find                      // the mail as one of them
-	named   []string                   // see visible
-	copied  bool                       // copies may be under way: the mail must not pass as it came
+	arrival   forward.Arrival     // which other system it came from
+	pending   bool                // the header may yet prove one
+	ways      []forward.Decision  // by recipient; nil without co-existence
+	groups    map[string][]string // of the directory, by address
+	refused   *Reply              // at the end of the header, for a recipient
+	split     split
+	users     map[string]*directory.User // by address as it came
+	vaulted   []spaceCopy                // copies for the vault
+	whole     *find                      // the mail as one of them
+	named     []string                   // see visible
+	itsKey    ledger.Key                 // see key; zero before
+	factsRead *policy.Facts              // see allFacts; nil before
+	copied    bool                       // copies may be under way: the mail must not pass as it came
 
 	ours       bool // the sender
 	sender     *policy.User

@@ -87,7 +87,7 @@ func (m *Mail) chooseCopies() error {
 	if !m.settings.Policy.Vaults() {
 		return nil
 	}
-	owners, f := m.owners(), m.facts(m.tree)
+	owners, f := m.owners(), new(*m.allFacts())
 	finds, unreadable, err := m.finds(f.Attachments)
 	if err != nil {
 		return err

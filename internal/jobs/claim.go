@@ -115,10 +115,14 @@ func (s *Store) ready(ctx context.Context, c Claim) (shares []share, expired boo
 	for rows.Next() {
 		one := share{limit: c.Limit}
 		var failures int
-		if err := rows.Scan(&one.target, &failures); err != nil {
+		var due bool
+		if err := rows.Scan(&one.target, &failures, &due); err != nil {
 			return nil, false, err
 		}
 		s.targets.Store([2]string{c.Kind, one.target}, nil) // read outside of transactions: this is not taken back
+		if !due {
+			continue
+		}
 		if c.Room != nil {
 			one.limit = min(one.limit, c.Room(one.target))
 		}
@@ -138,11 +142,11 @@ func (s *Store) ready(ctx context.Context, c Claim) (shares []share, expired boo
 	return s.rotate(shares), expired, err
 }
 
-const readyTargets = `SELECT t.target, t.failures FROM job_targets t WHERE t.kind = $1 AND t.held = 0
-	AND (t.failures = 0 OR t.probe_at <= {now})
+// readyTargets are all targets of a kind, and whether they have work.
+const readyTargets = `SELECT t.target, t.failures, t.held = 0 AND (t.failures = 0 OR t.probe_at <= {now})
 	AND (EXISTS (SELECT 1 FROM jobs WHERE ` + shelf + ` = 'waiting' AND kind = $1 AND target = t.target AND due <= {now})
 		OR EXISTS (SELECT 1 FROM jobs WHERE kind = $1 AND target = t.target AND state = 'waiting' AND not_before <> due AND not_before <= {now}))
-	ORDER BY t.target`
+	FROM job_targets t WHERE t.kind = $1 ORDER BY t.target`
 
 // rotate lets another target be first each time: when workers are few, none
 // of the targets is always last.

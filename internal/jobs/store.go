@@ -85,10 +85,12 @@ func (s *Store) retry(kind string) Retry {
 	return DefaultRetry()
 }
 
-const insertJob = `INSERT INTO jobs (key, kind, target, owner, payload, state, attempts, not_before,
-	lease_until, node, fence, last_error, created, since, updated, due, label, sha256, size)
-	SELECT $1, $2, $3, $4, $5, 'waiting', 0, t.due, 0, '', 0, '', t.now, t.now, t.now, t.due, $7, $8, $9
-	FROM (SELECT {now} AS now, CASE CAST($6 AS BIGINT) WHEN 0 THEN {now} ELSE CAST($6 AS BIGINT) END AS due) t WHERE true ON CONFLICT (key) DO NOTHING`
+// insertJob runs in the mail path. It has VALUES: for rows of a SELECT, SQLite
+// would copy each page before it changes.
+const insertJob = `INSERT INTO jobs (key, kind, target, owner, payload, state, attempts, lease_until, node, fence, last_error,
+	created, since, updated, not_before, due, label, sha256, size)
+	VALUES ($1, $2, $3, $4, $5, 'waiting', 0, 0, '', 0, '', {now}, {now}, {now}, COALESCE($6, {now}), COALESCE($6, {now}), $7, $8, $9)
+	ON CONFLICT (key) DO NOTHING`
 
 // Enqueue adds a job in the caller's transaction. A job with the same key that
 // is there already, in whatever state, stays as it is: a mail that comes twice
@@ -100,7 +102,7 @@ func (s *Store) Enqueue(ctx context.Context, tx db.Tx, j Job) error {
 	if len(j.Payload) == 0 {
 		j.Payload = []byte("null")
 	}
-	var notBefore int64
+	var notBefore any // now
 	if !j.NotBefore.IsZero() {
 		notBefore = j.NotBefore.UnixMilli()
 	}
