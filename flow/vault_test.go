@@ -132,7 +132,7 @@ func BenchmarkEnqueue(b *testing.B) {
 
 // enqueueUntil passes mails until so many are done, another mail with another
 // file each time.
-func enqueueUntil(b *testing.B, w *world, next *atomic.Uint32, mails uint32) {
+func enqueueUntil(b testing.TB, w *world, next *atomic.Uint32, mails uint32) {
 	const mark = "enqueue-00000000"
 	raw := (&letter{id: mark, files: []file{{"plan.pdf", noise(1, 100<<10)}}}).raw()
 	id := bytes.Index(raw, []byte(mark)) + len("enqueue-")
