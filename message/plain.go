@@ -92,7 +92,7 @@ func unusual(root *Part) (reason string) {
 func plainBoundary(contentType string) (string, bool) {
 	const name = "boundary"
 	s := unfold(contentType)
-	at := strings.Index(strings.ToLower(s), name)
+	at := strings.Index(lowerASCII(s), name)
 	if at < 0 {
 		return "", false
 	}
@@ -112,7 +112,7 @@ func plainBoundary(contentType string) (string, bool) {
 	} else if end := strings.IndexAny(value, " \t;"); end >= 0 {
 		value, rest = value[:end], value[end:]
 	}
-	rest = strings.ToLower(strings.TrimLeft(rest, " \t"))
+	rest = lowerASCII(strings.TrimLeft(rest, " \t"))
 	if rest != "" && rest[0] != ';' || strings.Contains(rest, name) {
 		return "", false
 	}
@@ -122,4 +122,16 @@ func plainBoundary(contentType string) (string, bool) {
 		}
 	}
 	return value, value != "" && !strings.Contains(value, "=?")
+}
+
+// lowerASCII leaves all other bytes as they are, and where they are: the letters of
+// other alphabets, and bytes that are no text, may be longer in lower case.
+func lowerASCII(s string) string {
+	b := []byte(s)
+	for i, c := range b {
+		if c >= 'A' && c <= 'Z' {
+			b[i] = c + 'a' - 'A'
+		}
+	}
+	return string(b)
 }

@@ -353,6 +353,7 @@ func FuzzScanner(f *testing.F) {
 			f.Add([]byte(s), uint64(len(s)))
 		}
 	}
+	f.Add([]byte("Content-Type: multipart/mixed; \xd9\xd9\xd9\xd9\xd9\xd9boundary=b\r\n\r\n--b\r\n\r\nte"), uint64(55))
 	f.Fuzz(func(t *testing.T, raw []byte, seed uint64) {
 		h, body := split(string(raw))
 		whole := scanBody(h, body, func(n int) int { return n })
