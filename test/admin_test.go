@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -43,12 +42,7 @@ func newAdmin(t *testing.T, config string) (*daemon, *adminClient) {
 	if err := os.WriteFile(file, []byte(line+"\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := ln.Addr().String()
-	ln.Close()
+	address := freeAddress(t)
 	d.Config = fmt.Sprintf("admin: {listen: %q, password_file: %s}\n", address, file) + config
 	jar := &cookies{}
 	return d, &adminClient{t, "http://" + address, &http.Client{Jar: jar, Timeout: time.Minute}}

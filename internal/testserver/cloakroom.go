@@ -112,7 +112,7 @@ func (c *Cloakroom) choosePorts() error {
 		if *addr != "" {
 			continue
 		}
-		port, err := freePort()
+		port, err := FreePort()
 		if err != nil {
 			return err
 		}

@@ -57,11 +57,11 @@ func StartDovecot(ctx context.Context, dir string, extra ...string) (*Dovecot, e
 }
 
 func startDovecot(ctx context.Context, dir, extra string) (*Dovecot, error) {
-	port, err := freePort()
+	port, err := FreePort()
 	if err != nil {
 		return nil, err
 	}
-	tlsPort, err := freePort()
+	tlsPort, err := FreePort()
 	if err != nil {
 		return nil, err
 	}

@@ -75,7 +75,7 @@ func StartSSHDWithDisk(ctx context.Context, dir string, size int64) (*SSHD, erro
 
 // startSSHD is one attempt, on one port.
 func startSSHD(ctx context.Context, dir string, disk int64) (*SSHD, error) {
-	port, err := freePort()
+	port, err := FreePort()
 	if err != nil {
 		return nil, err
 	}

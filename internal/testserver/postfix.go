@@ -98,7 +98,7 @@ func StartPostfix(ctx context.Context, opt PostfixOptions) (*Postfix, error) {
 func startPostfix(ctx context.Context, programs *postfixPrograms, opt PostfixOptions) (*Postfix, error) {
 	port, err := opt.Port, error(nil)
 	if port == 0 {
-		port, err = freePort()
+		port, err = FreePort()
 	}
 	if err != nil {
 		return nil, err

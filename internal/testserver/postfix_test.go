@@ -147,7 +147,7 @@ func TestPostfixLeavesTheFirstMilterConnectionToTheCaller(t *testing.T) {
 
 func TestPostfixDefaultActionWhileMilterIsAway(t *testing.T) {
 	t.Parallel()
-	port, err := freePort()
+	port, err := FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +170,7 @@ func TestPostfixRoutesAndQueues(t *testing.T) {
 	t.Parallel()
 	ctx := testContext(t)
 	next := startTestPostfix(t, PostfixOptions{Mailboxes: []string{"eve@ext.test"}})
-	port, err := freePort()
+	port, err := FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -56,7 +56,7 @@ func StartPostgres(ctx context.Context, dir string) (*Postgres, error) {
 
 // startPostgres is one attempt, on one port.
 func startPostgres(ctx context.Context, dir string) (*Postgres, error) {
-	port, err := freePort()
+	port, err := FreePort()
 	if err != nil {
 		return nil, err
 	}

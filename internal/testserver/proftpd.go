@@ -113,7 +113,7 @@ func (s *ProFTPD) launch(ctx context.Context) error {
 		}
 	}
 	for i := range s.ports {
-		if s.ports[i], err = freePort(); err != nil {
+		if s.ports[i], err = FreePort(); err != nil {
 			return err
 		}
 	}

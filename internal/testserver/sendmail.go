@@ -121,7 +121,7 @@ func findSendmail() (*sendmailPrograms, error) {
 func startSendmail(ctx context.Context, programs *sendmailPrograms, opt SendmailOptions) (*Sendmail, error) {
 	port, err := opt.Port, error(nil)
 	if port == 0 {
-		port, err = freePort()
+		port, err = FreePort()
 	}
 	if err != nil {
 		return nil, err

@@ -69,11 +69,11 @@ func StartSlapd(ctx context.Context, dir string) (*Slapd, error) {
 
 // startSlapd is one attempt, on one pair of ports.
 func startSlapd(ctx context.Context, dir string) (*Slapd, error) {
-	port, err := freePort()
+	port, err := FreePort()
 	if err != nil {
 		return nil, err
 	}
-	tlsPort, err := freePort()
+	tlsPort, err := FreePort()
 	if err != nil {
 		return nil, err
 	}
