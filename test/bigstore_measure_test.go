@@ -141,8 +141,11 @@ func (m *meter) pages(web *adminClient, n storeSize) {
 			}
 		}
 		limit := pageLimit
-		if path == "/metrics" {
+		switch {
+		case path == "/metrics":
 			limit = scrapeLimit
+		case strings.Contains(path, "owner="): // reads an index of all jobs: one of its own would cost each copy
+			limit = listLimit
 		}
 		m.note("GET "+path, limit, took)
 	}

@@ -53,7 +53,7 @@ there are millions. With --sender, --recipient or --mail only those of their mai
 			}
 			filter.Limit = limit
 			return g.withStore(cmd, false, func(_ *config.Config, s *app.Store, _ *slog.Logger) error {
-				stop := patiently(cmd, s, filter.Mails)
+				stop := patiently(cmd, filter.Mails)
 				rows, err := s.Links.List(cmd.Context(), filter)
 				stop()
 				if err != nil {
@@ -136,7 +136,7 @@ store.keep_downloads.`,
 					}
 					filter.ID = row.ID
 				}
-				stop := patiently(cmd, s, filter.Mails)
+				stop := patiently(cmd, filter.Mails)
 				rows, err := s.Links.DownloadLog(cmd.Context(), filter)
 				stop()
 				if err != nil {

@@ -68,16 +68,11 @@ func moment(flag, text string, now time.Time) (time.Time, error) {
 
 // patiently tells on a terminal, if it takes long, that the names of all files are
 // looked through for a part of one. It ends with stop.
-func patiently(cmd *cobra.Command, s *app.Store, f ledger.Filter) (stop func()) {
+func patiently(cmd *cobra.Command, f ledger.Filter) (stop func()) {
 	if !f.ByPartOfName() {
 		return func() {}
 	}
-	sums, err := ledger.Count(cmd.Context(), s.DB.Read())
-	if err != nil {
-		return func() {} // whatever it is, the search itself will tell
-	}
-	text := fmt.Sprintf("looking through the names of %d files; with --sender or --recipient it is quicker, Ctrl-C ends it", sums.Linked)
-	return app.NewBar(cmd.ErrOrStderr()).Wait(text)
+	return app.NewBar(cmd.ErrOrStderr()).Wait("looking through the names of all files; with --sender or --recipient it is quicker, Ctrl-C ends it")
 }
 
 // linkFlags select links.
