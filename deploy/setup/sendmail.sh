@@ -24,7 +24,16 @@ fi
 # A program that takes another group ignores LD_LIBRARY_PATH (ld.so(8)), and this
 # one is run by root only.
 chmod g-s "$root/$program"
-# It tells its version in the course of an address test, which reads no configuration.
-version=$(run_unpacked "$root" "$program" -C /dev/null -bt -d0.1 </dev/null 2>/dev/null | sed -n 's/^Version //p') || true
+# It tells its version in the course of an address test, which reads no configuration;
+# and only after a minute where the host's name has no domain, so it is given another.
+tell() { run_unpacked "$root" "$program" -C /dev/null -bt -d0.1 </dev/null 2>/dev/null; }
+if unshare --uts true 2>/dev/null; then
+	tell() {
+		libraries=$(sed "s,^,$root/," "$root/libraries" | tr '\n' ':')
+		unshare --uts /bin/sh -c 'hostname mx.cloakroom.test; LD_LIBRARY_PATH=$1 exec "$2" -C /dev/null -bt -d0.1' tell \
+			"$libraries" "$root/$program" </dev/null 2>/dev/null
+	}
+fi
+version=$(tell | sed -n 's/^Version //p') || true
 [ -n "$version" ] || die "the Sendmail unpacked in $root does not run: remove that folder and try again"
 say "Sendmail: $version, unpacked in $root"
