@@ -175,6 +175,7 @@ BIGSTORE_LINKS ?= 10000000
 
 bench-store: ## Measure commands, pages, start and mail over a store of BIGSTORE_LINKS links
 	@./deploy/setup/postfix.sh
+	@./deploy/setup/chromium.sh
 	BIGSTORE_LINKS=$(BIGSTORE_LINKS) go test -count=1 -v -timeout 5h -run TestTheProgramOverAStore ./test
 
 clean: ## Remove what was built; the cache of unpacked servers stays

@@ -12,7 +12,6 @@ import (
 	"image/png"
 	"math"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -27,47 +26,29 @@ import (
 
 	"cloakroom/flow"
 	"cloakroom/internal/db"
+	"cloakroom/internal/testserver"
 	"cloakroom/ledger/hours"
 	"cloakroom/sisa"
 )
 
 const (
-	browserTime     = 120 * time.Second
-	phoneWidth      = 360 // CSS pixels
-	wideWidth       = 1280
-	windowHeight    = 900
-	unpackedProgram = "usr/lib/chromium/chromium" // where Debian's package has it
+	browserTime  = 120 * time.Second
+	phoneWidth   = 360 // CSS pixels
+	wideWidth    = 1280
+	windowHeight = 900
 )
 
-// findBrowser gives Chromium and the folders of its libraries: the installed one,
-// or what deploy/setup/chromium.sh unpacked.
-func findBrowser(t *testing.T) (program string, libraries []string) {
+// findBrowser gives Chromium, and the environment it needs.
+func findBrowser(t *testing.T) (program string, env []string) {
 	t.Helper()
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
-		if found, err := exec.LookPath(name); err == nil {
-			return found, nil
-		}
-	}
-	cache := os.Getenv("CLOAKROOM_CACHE")
-	if cache == "" && os.Geteuid() == 0 {
-		cache = "/var/cache/cloakroom-test"
-	} else if cache == "" {
-		if user, err := os.UserCacheDir(); err == nil {
-			cache = filepath.Join(user, "cloakroom-test")
-		}
-	}
-	root := filepath.Join(cache, "chromium")
-	list, err := os.ReadFile(filepath.Join(root, "libraries"))
+	program, env, err := testserver.FindChromium()
 	if err != nil {
 		if os.Getenv("CI") == "true" {
-			t.Fatal("Chromium is neither installed nor unpacked: run deploy/setup/chromium.sh")
+			t.Fatal(err)
 		}
-		t.Skip("Chromium is neither installed nor unpacked: run deploy/setup/chromium.sh")
+		t.Skip(err)
 	}
-	for _, folder := range strings.Fields(string(list)) {
-		libraries = append(libraries, filepath.Join(root, folder))
-	}
-	return filepath.Join(root, unpackedProgram), libraries
+	return program, env
 }
 
 // browser is one tab, and what it complained of.
@@ -80,16 +61,14 @@ type browser struct {
 
 func openBrowser(t *testing.T) *browser {
 	t.Helper()
-	program, libraries := findBrowser(t)
+	program, env := findBrowser(t)
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(program), chromedp.UserDataDir(t.TempDir()), chromedp.DisableGPU, chromedp.WindowSize(wideWidth, windowHeight))
 	if os.Geteuid() == 0 {
 		options = append(options, chromedp.NoSandbox) // Chromium refuses root otherwise; it meets no page but ours
 	}
-	if len(libraries) > 0 {
-		root := strings.TrimSuffix(program, unpackedProgram)
-		options = append(options, chromedp.Env("LD_LIBRARY_PATH="+strings.Join(libraries, ":"),
-			"FONTCONFIG_PATH="+root+"etc/fonts", "XDG_DATA_HOME="+root+"usr/share"))
+	if len(env) > 0 {
+		options = append(options, chromedp.Env(env...))
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), browserTime)
 	t.Cleanup(cancel)

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -151,39 +150,18 @@ func (m *meter) pages(web *adminClient, n storeSize) {
 	}
 }
 
-// chromium is the installed one, or what deploy/setup/chromium.sh unpacked, with
-// the folders of its libraries.
-func chromium() (program, libraries string) {
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
-		if path, err := exec.LookPath(name); err == nil {
-			return path, ""
-		}
-	}
-	root := filepath.Join("/var/cache/cloakroom-test", "chromium")
-	if cache := os.Getenv("CLOAKROOM_CACHE"); cache != "" {
-		root = filepath.Join(cache, "chromium")
-	}
-	list, err := os.ReadFile(filepath.Join(root, "libraries"))
-	if err != nil {
-		return "", ""
-	}
-	var folders []string
-	for _, folder := range strings.Fields(string(list)) {
-		folders = append(folders, filepath.Join(root, folder))
-	}
-	return filepath.Join(root, "usr/lib/chromium/chromium"), strings.Join(folders, ":")
-}
-
 // paint measures when a browser has drawn something of the first page.
 func (m *meter) paint(web *adminClient) {
-	program, libraries := chromium()
-	if !m.long || program == "" {
+	if !m.long {
 		return
 	}
+	program, env, err := testserver.FindChromium()
+	if err != nil {
+		m.t.Fatal(err)
+	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(program), chromedp.UserDataDir(m.t.TempDir()), chromedp.DisableGPU, chromedp.NoSandbox)
-	if libraries != "" {
-		root := strings.TrimSuffix(program, "usr/lib/chromium/chromium")
-		options = append(options, chromedp.Env("LD_LIBRARY_PATH="+libraries, "FONTCONFIG_PATH="+root+"etc/fonts", "XDG_DATA_HOME="+root+"usr/share"))
+	if len(env) > 0 {
+		options = append(options, chromedp.Env(env...))
 	}
 	ctx, cancel := chromedp.NewExecAllocator(m.t.Context(), options...)
 	defer cancel()
